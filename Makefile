@@ -1,0 +1,185 @@
+# raftfs: one Makefile that reads from top to bottom. `make help` lists what there is to make.
+#
+#   MODE=release|debug|asan|tsan|cov|fuzz   how to build; outputs stand in build/$(MODE)/
+#   MOUNT=./mnt   CLUSTER=cluster.toml      for up and down
+#   SEEDS=a..b                              for sim
+
+MODE    ?= release
+MOUNT   ?= ./mnt
+CLUSTER ?= cluster.toml
+SEEDS   ?= 1..20000
+FUZZ_SECONDS ?= 60
+DESTDIR ?=
+PREFIX  ?= /usr/local
+
+B   := build/$(MODE)
+BIN := $(if $(filter release,$(MODE)),bin,$(B)/bin)
+
+# ---- compilers ----
+
+CC  := $(if $(filter fuzz,$(MODE)),clang,gcc)
+CXX := $(if $(filter fuzz,$(MODE)),clang++,g++)
+
+MODE_FLAGS_release := -O2 -g
+MODE_FLAGS_debug   := -O0 -g3
+MODE_FLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+		      -fno-omit-frame-pointer
+MODE_FLAGS_tsan    := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
+MODE_FLAGS_cov     := -O0 -g --coverage
+MODE_FLAGS_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined
+MODE_FLAGS         := $(MODE_FLAGS_$(MODE))
+
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum \
+	-Wvla -Wformat=2 -Werror
+VERSION  := $(shell sed -n 's/^\#\# *\([0-9][0-9.]*\).*/\1/p' CHANGELOG.md | head -1)
+CPPFLAGS := -D_GNU_SOURCE -DRAFTFS_VERSION='"$(VERSION)"' -I$(B)/gen -MMD -MP
+CFLAGS   := -std=c11 -pthread $(WARN) $(MODE_FLAGS)
+CXXFLAGS := -std=c++17 -Wall -Wextra -Werror $(MODE_FLAGS)
+LDFLAGS  := -pthread $(MODE_FLAGS) -Wl,--as-needed
+LDLIBS   := -luv -lprotobuf-c -lrocksdb -lisal -lxxhash -lfuse3 -ljansson -lstdc++
+TESTLIBS := -lcheck -lsubunit -lm -lrt
+
+# ---- what is built from what ----
+
+MAINS    := src/raftd/main.c src/raftctl/main.c fuse/main.c
+LIB_SRC  := $(filter-out $(MAINS),$(wildcard src/*/*.c fuse/*.c))
+LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o) $(B)/vendor/toml/toml.o $(B)/gen/raftfs.pb-c.o
+LIB      := $(B)/libraftfs.a
+PROGRAMS := $(BIN)/raftd $(BIN)/raftctl $(BIN)/raftfs
+
+SUPPORT_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
+UNIT        := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
+GOLDEN_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard tests/golden/*.c))
+SIM_OBJ     := $(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/*.c))
+GOLDEN      := $(if $(GOLDEN_OBJ),$(B)/golden)
+SIM         := $(if $(SIM_OBJ),$(B)/simulator)
+FUZZERS     := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+.PHONY: all up down test check-programs sim bench fuzz asan tsan tidy format cov install help \
+	clean deps deps-test deps-dev
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+## all: build bin/raftd, bin/raftctl, bin/raftfs (installs missing Debian packages first)
+all: deps
+	@$(MAKE) --no-print-directory $(PROGRAMS)
+
+deps:
+	@scripts/deps.sh build
+deps-test:
+	@scripts/deps.sh build test
+deps-dev:
+	@scripts/deps.sh build test dev
+
+$(BIN)/raftd: $(B)/src/raftd/main.o $(LIB)
+$(BIN)/raftctl: $(B)/src/raftctl/main.o $(LIB)
+$(BIN)/raftfs: $(B)/fuse/main.o $(LIB)
+$(PROGRAMS):
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS)
+
+$(LIB): $(LIB_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(B)/gen/raftfs.pb-c.c: src/wire/raftfs.proto
+	@mkdir -p $(@D)
+	protoc-c --proto_path=src/wire --c_out=$(B)/gen raftfs.proto
+$(B)/gen/raftfs.pb-c.h: $(B)/gen/raftfs.pb-c.c ;
+$(B)/gen/raftfs.pb-c.o: $(B)/gen/raftfs.pb-c.c
+	$(CC) $(CPPFLAGS) -std=c11 $(MODE_FLAGS) -c -o $@ $<
+
+# Only src/wire/ reads the generated header, and it has to be there first.
+$(patsubst %.c,$(B)/%.o,$(wildcard src/wire/*.c)): | $(B)/gen/raftfs.pb-c.h
+
+$(B)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+$(B)/%.o: %.cc Makefile
+	@mkdir -p $(@D)
+	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<
+
+# ---- running ----
+
+## up: build, start the nodes of CLUSTER, mount MOUNT (./mnt)
+up: all
+	@MOUNT='$(MOUNT)' CLUSTER='$(CLUSTER)' scripts/up.sh
+
+## down: unmount, stop the nodes; data stays
+down:
+	@MOUNT='$(MOUNT)' CLUSTER='$(CLUSTER)' scripts/down.sh
+
+## install: programs below DESTDIR/PREFIX/bin
+install: all
+	install -d '$(DESTDIR)$(PREFIX)/bin'
+	install -m 0755 $(PROGRAMS) '$(DESTDIR)$(PREFIX)/bin/'
+
+# ---- tests ----
+
+$(B)/tests/test_%: $(B)/tests/unit/test_%.o $(SUPPORT_OBJ) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(TESTLIBS) $(LDLIBS)
+$(B)/golden: $(GOLDEN_OBJ) $(SUPPORT_OBJ) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS)
+$(B)/simulator: $(SIM_OBJ) $(SUPPORT_OBJ) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS)
+
+check-programs: $(PROGRAMS) $(UNIT) $(GOLDEN) $(SIM)
+
+## test: everything that fits in ten minutes; the last line counts it
+test: deps-test
+	@$(MAKE) --no-print-directory check-programs
+	@MODE='$(MODE)' B='$(B)' RAFTFS_BIN='$(abspath $(BIN))' scripts/test.sh $(TESTS)
+
+## sim: the cluster simulator over SEEDS=a..b
+sim: deps-test
+	@$(MAKE) --no-print-directory $(SIM)
+	$(SIM) --seeds $(SEEDS)
+
+## asan: the whole test suite under AddressSanitizer and UBSan
+asan:
+	@$(MAKE) --no-print-directory MODE=asan test
+
+## tsan: unit tests, golden traces and simulator under ThreadSanitizer
+tsan:
+	@$(MAKE) --no-print-directory MODE=tsan TESTS='unit golden sim' test
+
+## bench: the mount and the machine's floor, side by side, as ratios
+bench: all
+	@tests/bench/run.sh
+
+## fuzz: each fuzzer for FUZZ_SECONDS
+fuzz: deps-dev
+	@$(MAKE) --no-print-directory MODE=fuzz fuzz-run
+.PHONY: fuzz-run
+fuzz-run: $(FUZZERS)
+	@for f in $(FUZZERS); do FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $$f || exit 1; done
+$(B)/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(SUPPORT_OBJ) $(LIB)
+	$(CXX) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS)
+
+## tidy: layers, banned calls, formatting, clang-tidy, cppcheck
+tidy: deps-dev $(B)/gen/raftfs.pb-c.h
+	@scripts/tidy.sh $(B)/gen
+
+## format: clang-format over the tree
+format: deps-dev
+	clang-format -i $$(git ls-files 'src/*.[ch]' 'fuse/*.[ch]' 'tests/*.[ch]' 'vendor/*.[ch]' 'vendor/*.cc')
+
+## cov: line coverage of unit tests, golden traces and simulator
+cov: deps-dev
+	@$(MAKE) --no-print-directory MODE=cov TESTS='unit golden sim' test
+	lcov --quiet --capture --directory build/cov --output-file build/cov/all.info
+	lcov --quiet --extract build/cov/all.info '*/src/*' '*/fuse/*' --output-file build/cov/lines.info
+	lcov --list build/cov/lines.info
+
+## clean: remove build/ and bin/
+clean:
+	rm -rf build bin
+
+## help: this list
+help:
+	@sed -n 's/^## \([a-z]*\): /  \1\t/p' Makefile | expand -t 12
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

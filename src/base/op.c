@@ -1,0 +1,195 @@
+#include "op.h"
+
+#include <errno.h>
+#include <string.h>
+#include "check.h"
+#include "mem.h"
+
+struct fs_str fs_str_of(const char *terminated)
+{
+	size_t n = strlen(terminated);
+
+	rfs_check(n <= UINT32_MAX);
+	return (struct fs_str){terminated, (uint32_t)n};
+}
+
+bool fs_op_is_write(enum fs_op_kind kind)
+{
+	return kind > FS_OP_NONE && kind < FS_OP_LOOKUP;
+}
+
+const char *fs_op_name(enum fs_op_kind kind)
+{
+	switch (kind) {
+	case FS_OP_NONE: return "none";
+	case FS_OP_SESSION_OPEN: return "session-open";
+	case FS_OP_SESSION_CLOSE: return "session-close";
+	case FS_OP_SESSION_EXPIRE: return "session-expire";
+	case FS_OP_MKNOD: return "create";
+	case FS_OP_LINK: return "link";
+	case FS_OP_UNLINK: return "unlink";
+	case FS_OP_RMDIR: return "rmdir";
+	case FS_OP_RENAME: return "rename";
+	case FS_OP_SETATTR: return "setattr";
+	case FS_OP_WRITE: return "write";
+	case FS_OP_RELEASE: return "release";
+	case FS_OP_PUT: return "put";
+	case FS_OP_DELETE: return "delete";
+	case FS_OP_LOOKUP: return "lookup";
+	case FS_OP_GETATTR: return "getattr";
+	case FS_OP_READ: return "read";
+	case FS_OP_READLINK: return "readlink";
+	case FS_OP_READDIR: return "readdir";
+	case FS_OP_STATFS: return "statfs";
+	case FS_OP_GET: return "get";
+	case FS_OP_RESOLVE: return "resolve";
+	}
+	return "?";
+}
+
+static const char *put_tail(char **tail, const void *p, size_t n)
+{
+	char *at = *tail;
+
+	if (n > 0)
+		memcpy(at, p, n);
+	*tail += n;
+	return at;
+}
+
+struct fs_op *fs_op_dup(const struct fs_op *op)
+{
+	size_t tail_len = (size_t)op->name.len + op->name2.len + op->data_len;
+	struct fs_op *copy = mem_alloc(sizeof(*copy) + tail_len);
+	char *tail = (char *)(copy + 1);
+
+	*copy = *op;
+	copy->name.p = put_tail(&tail, op->name.p, op->name.len);
+	copy->name2.p = put_tail(&tail, op->name2.p, op->name2.len);
+	copy->data = put_tail(&tail, op->data, op->data_len);
+	return copy;
+}
+
+int fs_name_check(struct fs_str name)
+{
+	if (name.len == 0)
+		return -EINVAL;
+	if (name.len > FS_NAME_BYTES_MAX)
+		return -ENAMETOOLONG;
+	if (name.p[0] == '.' && (name.len == 1 || (name.len == 2 && name.p[1] == '.')))
+		return -EINVAL;
+	if (memchr(name.p, '/', name.len) != NULL || memchr(name.p, '\0', name.len) != NULL)
+		return -EINVAL;
+	return 0;
+}
+
+bool fs_path_next(struct fs_str *rest, struct fs_str *component)
+{
+	const char *slash;
+
+	while (rest->len > 0 && rest->p[0] == '/') {
+		rest->p++;
+		rest->len--;
+	}
+	if (rest->len == 0)
+		return false;
+	slash = memchr(rest->p, '/', rest->len);
+	component->p = rest->p;
+	component->len = slash != NULL ? (uint32_t)(slash - rest->p) : rest->len;
+	rest->p += component->len;
+	rest->len -= component->len;
+	return true;
+}
+
+int fs_path_check(struct fs_str path)
+{
+	struct fs_str rest = path, component;
+	uint32_t expected = 0;
+	int rc;
+
+	if (path.len > FS_PATH_BYTES_MAX)
+		return -ENAMETOOLONG;
+	if (path.len > 0 && path.p[0] == '/')
+		expected = 1;
+	while (fs_path_next(&rest, &component)) {
+		/* a component somewhere else than expected: slashes were doubled */
+		if (component.p != path.p + expected)
+			return -EINVAL;
+		rc = fs_name_check(component);
+		if (rc != 0)
+			return rc;
+		expected += component.len + 1;
+	}
+	return expected > 1 && expected == path.len + 1 ? 0 : -EINVAL;
+}
+
+void fs_attr_put(struct buf *b, const struct fs_attr *a)
+{
+	size_t start = b->len;
+
+	buf_put_u64(b, a->ino);
+	buf_put_u64(b, a->version);
+	buf_put_u64(b, a->size);
+	buf_put_u64(b, a->blocks);
+	buf_put_u64(b, a->rdev);
+	buf_put_u32(b, a->mode);
+	buf_put_u32(b, a->nlink);
+	buf_put_u32(b, a->uid);
+	buf_put_u32(b, a->gid);
+	buf_put_u64(b, (uint64_t)a->atime_ns);
+	buf_put_u64(b, (uint64_t)a->mtime_ns);
+	buf_put_u64(b, (uint64_t)a->ctime_ns);
+	rfs_check(b->len - start == FS_ATTR_BYTES);
+}
+
+void fs_attr_get(struct reader *r, struct fs_attr *a)
+{
+	a->ino = reader_u64(r);
+	a->version = reader_u64(r);
+	a->size = reader_u64(r);
+	a->blocks = reader_u64(r);
+	a->rdev = reader_u64(r);
+	a->mode = reader_u32(r);
+	a->nlink = reader_u32(r);
+	a->uid = reader_u32(r);
+	a->gid = reader_u32(r);
+	a->atime_ns = (int64_t)reader_u64(r);
+	a->mtime_ns = (int64_t)reader_u64(r);
+	a->ctime_ns = (int64_t)reader_u64(r);
+}
+
+void fs_dirent_put(struct buf *b, const struct fs_dirent *d)
+{
+	buf_put_u64(b, d->cookie);
+	fs_attr_put(b, &d->attr);
+	buf_put_u16(b, (uint16_t)d->name.len);
+	buf_put(b, d->name.p, d->name.len);
+}
+
+bool fs_dirent_next(struct reader *r, struct fs_dirent *d)
+{
+	if (reader_left(r) == 0)
+		return false;
+	d->cookie = reader_u64(r);
+	fs_attr_get(r, &d->attr);
+	d->name.len = reader_u16(r);
+	d->name.p = (const char *)reader_bytes(r, d->name.len);
+	return !r->bad;
+}
+
+void fs_statfs_put(struct buf *b, const struct fs_statfs *s)
+{
+	buf_put_u64(b, s->bytes_total);
+	buf_put_u64(b, s->bytes_free);
+	buf_put_u64(b, s->inodes_used);
+	buf_put_u64(b, s->bytes_used);
+}
+
+bool fs_statfs_get(struct reader *r, struct fs_statfs *s)
+{
+	s->bytes_total = reader_u64(r);
+	s->bytes_free = reader_u64(r);
+	s->inodes_used = reader_u64(r);
+	s->bytes_used = reader_u64(r);
+	return !r->bad;
+}

@@ -1,0 +1,166 @@
+/* The operations of the file system, as every part speaks of them: the mount and raftctl build a
+ * `struct fs_op`, the wire carries it, the log keeps it, the state machine applies or answers it
+ * and gives back a `struct fs_result`. One vocabulary, one codec (src/wire/codec.h).
+ *
+ * An operation either changes the state (it goes through the log) or reads it (it waits for a read
+ * index); fs_op_is_write() tells which. */
+#ifndef RFS_BASE_OP_H
+#define RFS_BASE_OP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "buf.h"
+
+#define FS_ROOT_INO        1u
+#define FS_NAME_BYTES_MAX  255u
+#define FS_PATH_BYTES_MAX  4095u      /* a key of raftctl, and a symlink's target */
+#define FS_WRITE_BYTES_MAX (1u << 20) /* one write, seen entirely or not at all */
+#define FS_READ_BYTES_MAX  (1u << 20)
+#define FS_FILE_BYTES_MAX  (1ull << 40) /* largest file size; beyond it -EFBIG */
+
+/* Borrowed bytes, not terminated; names are any bytes but '/' and NUL. */
+struct fs_str {
+	const char *p;
+	uint32_t len;
+};
+
+#define FS_STR(literal) ((struct fs_str){(literal), (uint32_t)(sizeof(literal) - 1)})
+struct fs_str fs_str_of(const char *terminated);
+
+/* Numbers are part of the wire and the log: never reuse or renumber one. */
+enum fs_op_kind {
+	FS_OP_NONE = 0,
+
+	/* Changes. Fields used stand behind each; `mode` always with its S_IFMT bits. */
+	FS_OP_SESSION_OPEN = 1,   /* size: timeout in ms. result.value = session id = index */
+	FS_OP_SESSION_CLOSE = 2,  /* the session of the command: by its client */
+	FS_OP_SESSION_EXPIRE = 3, /* ino: session id; by the leader */
+	FS_OP_MKNOD = 4,    /* parent name mode uid gid rdev flags(EXCL); data: symlink target.
+	                     * Without EXCL an existing regular file is returned as it is */
+	FS_OP_LINK = 5,     /* ino parent name */
+	FS_OP_UNLINK = 6,   /* parent name keep_ino */
+	FS_OP_RMDIR = 7,    /* parent name */
+	FS_OP_RENAME = 8,   /* parent name parent2 name2 flags(NOREPLACE, EXCHANGE) keep_ino */
+	FS_OP_SETATTR = 9,  /* ino valid + the fields it names */
+	FS_OP_WRITE = 10,   /* ino offset data flags(APPEND, TRUNC). value = offset written at */
+	FS_OP_RELEASE = 11, /* ino: this session no longer needs its unlinked inode */
+	FS_OP_PUT = 12,     /* name: path; data; parents are made; replaces the whole content.
+	                     * mode: permission bits for a new file, 0 = 0644 */
+	FS_OP_DELETE = 13,  /* name: path; flags(RECURSIVE); a directory must be empty without it */
+
+	/* Reads. */
+	FS_OP_LOOKUP = 64,   /* parent name -> attr */
+	FS_OP_GETATTR = 65,  /* ino -> attr */
+	FS_OP_READ = 66,     /* ino offset size -> data (short only at end of file), attr */
+	FS_OP_READLINK = 67, /* ino -> data */
+	FS_OP_READDIR = 68,  /* ino offset(cookie, 0 = start) size(bytes of result) -> data: dirents
+	                      * with attributes, attr of the directory; no "." and ".." */
+	FS_OP_STATFS = 69,   /* -> data: struct fs_statfs encoded by fs_statfs_put() */
+	FS_OP_GET = 70,      /* name: path -> attr and data: the first FS_READ_BYTES_MAX bytes */
+	FS_OP_RESOLVE = 71,  /* name: path -> attr */
+};
+
+enum fs_op_flag {
+	FS_F_EXCL = 1u << 0,
+	FS_F_NOREPLACE = 1u << 1,
+	FS_F_EXCHANGE = 1u << 2,
+	FS_F_APPEND = 1u << 3, /* the offset is the size at apply */
+	FS_F_TRUNC = 1u << 4,  /* size becomes 0 first, in the same entry */
+	FS_F_RECURSIVE = 1u << 5,
+	FS_F_KILL_SUID = 1u << 6, /* clear set-id bits, as POSIX asks of a write by another user */
+};
+
+/* Which fields of FS_OP_SETATTR count. */
+enum fs_attr_valid {
+	FS_SET_MODE = 1u << 0,
+	FS_SET_UID = 1u << 1,
+	FS_SET_GID = 1u << 2,
+	FS_SET_SIZE = 1u << 3,
+	FS_SET_ATIME = 1u << 4,
+	FS_SET_MTIME = 1u << 5,
+	FS_SET_ATIME_NOW = 1u << 6,
+	FS_SET_MTIME_NOW = 1u << 7,
+	FS_SET_CTIME = 1u << 8,
+};
+
+struct fs_op {
+	enum fs_op_kind kind;
+	uint32_t flags; /* enum fs_op_flag */
+	uint32_t valid; /* enum fs_attr_valid */
+	uint64_t ino, parent, parent2, keep_ino;
+	struct fs_str name, name2;
+	uint32_t mode, uid, gid;
+	uint64_t rdev;
+	uint64_t offset, size;
+	int64_t atime_ns, mtime_ns, ctime_ns; /* since the epoch */
+	const void *data;                     /* borrowed */
+	uint32_t data_len;
+};
+
+struct fs_attr {
+	uint64_t ino;
+	uint64_t version;      /* log index of the last change */
+	uint64_t size, blocks; /* bytes; 512-byte units */
+	uint64_t rdev;
+	uint32_t mode, nlink, uid, gid;
+	int64_t atime_ns, mtime_ns, ctime_ns;
+};
+
+/* What an operation gave. `err` is 0 or a negative errno that the state machine decided (the
+ * operation's own outcome), or a code of err.h when there was no outcome to be had. */
+struct fs_result {
+	int err;
+	bool has_attr;
+	struct fs_attr attr;
+	uint64_t value;   /* see the operation */
+	uint64_t index;   /* log index at which it was applied, or as of which it was read */
+	const void *data; /* borrowed from whoever gives the result, until the callback returns */
+	uint32_t data_len;
+};
+
+bool fs_op_is_write(enum fs_op_kind kind);
+const char *fs_op_name(enum fs_op_kind kind); /* "write"; "?" for an unknown number */
+
+/* A copy of `op` with everything it points to, in one allocation: free() it. */
+struct fs_op *fs_op_dup(const struct fs_op *op);
+
+/* Whether `name` can stand in a directory: 0, -EINVAL (empty, ".", "..", '/' or NUL in it) or
+ * -ENAMETOOLONG. */
+int fs_name_check(struct fs_str name);
+
+/* Whether `path` can be a key: components that pass fs_name_check(), joined by single slashes, one
+ * leading slash allowed and ignored. 0, -EINVAL, -ENAMETOOLONG. */
+int fs_path_check(struct fs_str path);
+
+/* Take the first component off `rest` (slashes skipped); false at the end. */
+bool fs_path_next(struct fs_str *rest, struct fs_str *component);
+
+/* The body of READDIR's result: dirents one after the other. `cookie` continues the listing behind
+ * this entry and stays valid while entries come and go; 3 <= cookie < 2^63. */
+struct fs_dirent {
+	uint64_t cookie;
+	struct fs_attr attr;
+	struct fs_str name;
+};
+
+void fs_dirent_put(struct buf *b, const struct fs_dirent *d);
+bool fs_dirent_next(struct reader *r,
+                    struct fs_dirent *d); /* name borrowed; false at end or r->bad */
+
+/* Fixed-size form of attributes, shared by dirents and the store's records. */
+#define FS_ATTR_BYTES 80u
+void fs_attr_put(struct buf *b, const struct fs_attr *a);
+void fs_attr_get(struct reader *r, struct fs_attr *a);
+
+struct fs_statfs {
+	uint64_t bytes_total,
+	        bytes_free; /* of the file system under the answering node's data directory */
+	uint64_t inodes_used;
+	uint64_t bytes_used; /* sum of the sizes of all files */
+};
+
+void fs_statfs_put(struct buf *b, const struct fs_statfs *s);
+bool fs_statfs_get(struct reader *r, struct fs_statfs *s);
+
+#endif
