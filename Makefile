@@ -3,6 +3,7 @@
 #   MODE=release|debug|asan|tsan|cov|fuzz   how to build; outputs stand in build/$(MODE)/
 #   MOUNT=./mnt   CLUSTER=cluster.toml      for up and down
 #   SEEDS=a..b                              for sim
+#   V=1                                     show the compilers' commands
 
 MODE    ?= release
 MOUNT   ?= ./mnt
@@ -13,6 +14,7 @@ DESTDIR ?=
 PREFIX  ?= /usr/local
 
 B   := build/$(MODE)
+Q   := $(if $(V),,@)
 BIN := $(if $(filter release,$(MODE)),bin,$(B)/bin)
 
 # ---- compilers ----
@@ -48,6 +50,7 @@ LIB      := $(B)/libraftfs.a
 PROGRAMS := $(BIN)/raftd $(BIN)/raftctl $(BIN)/raftfs
 
 SUPPORT_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
+SUPPORT     := $(B)/libsupport.a
 UNIT        := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 GOLDEN_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard tests/golden/*.c))
 SIM_OBJ     := $(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/*.c))
@@ -76,28 +79,30 @@ $(BIN)/raftctl: $(B)/src/raftctl/main.o $(LIB)
 $(BIN)/raftfs: $(B)/fuse/main.o $(LIB)
 $(PROGRAMS):
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS)
+	$(if $(V),,@echo '  LD   $@';) $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS)
 
 $(LIB): $(LIB_OBJ)
-	@rm -f $@
-	ar rcs $@ $^
+$(SUPPORT): $(SUPPORT_OBJ)
+$(LIB) $(SUPPORT):
+	@echo '  AR   $@'; rm -f $@
+	$(Q)ar rcs $@ $^
 
 $(B)/gen/raftfs.pb-c.c: src/wire/raftfs.proto
 	@mkdir -p $(@D)
-	protoc-c --proto_path=src/wire --c_out=$(B)/gen raftfs.proto
+	$(Q)protoc-c --proto_path=src/wire --c_out=$(B)/gen raftfs.proto
 $(B)/gen/raftfs.pb-c.h: $(B)/gen/raftfs.pb-c.c ;
 $(B)/gen/raftfs.pb-c.o: $(B)/gen/raftfs.pb-c.c
-	$(CC) $(CPPFLAGS) -std=c11 $(MODE_FLAGS) -c -o $@ $<
+	$(if $(V),,@echo '  CC   $@';) $(CC) $(CPPFLAGS) -std=c11 $(MODE_FLAGS) -c -o $@ $<
 
 # Only src/wire/ reads the generated header, and it has to be there first.
 $(patsubst %.c,$(B)/%.o,$(wildcard src/wire/*.c)): | $(B)/gen/raftfs.pb-c.h
 
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(if $(V),,@echo '  CC   $@';) $(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 $(B)/%.o: %.cc Makefile
 	@mkdir -p $(@D)
-	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<
+	$(if $(V),,@echo '  CXX  $@';) $(CXX) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<
 
 # ---- running ----
 
@@ -116,15 +121,15 @@ install: all
 
 # ---- tests ----
 
-$(B)/tests/test_%: $(B)/tests/unit/test_%.o $(SUPPORT_OBJ) $(LIB)
+$(B)/tests/test_%: $(B)/tests/unit/test_%.o $(SUPPORT) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(TESTLIBS) $(LDLIBS)
-$(B)/golden: $(GOLDEN_OBJ) $(SUPPORT_OBJ) $(LIB)
+	$(if $(V),,@echo '  LD   $@';) $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(SUPPORT) $(LIB) $(TESTLIBS) $(LDLIBS)
+$(B)/golden: $(GOLDEN_OBJ) $(SUPPORT) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS)
-$(B)/simulator: $(SIM_OBJ) $(SUPPORT_OBJ) $(LIB)
+	$(if $(V),,@echo '  LD   $@';) $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(SUPPORT) $(LIB) $(LDLIBS)
+$(B)/simulator: $(SIM_OBJ) $(SUPPORT) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS)
+	$(if $(V),,@echo '  LD   $@';) $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(SUPPORT) $(LIB) $(LDLIBS)
 
 check-programs: $(PROGRAMS) $(UNIT) $(GOLDEN) $(SIM)
 
@@ -156,8 +161,8 @@ fuzz: deps-dev
 .PHONY: fuzz-run
 fuzz-run: $(FUZZERS)
 	@for f in $(FUZZERS); do FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $$f || exit 1; done
-$(B)/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(SUPPORT_OBJ) $(LIB)
-	$(CXX) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS)
+$(B)/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(SUPPORT) $(LIB)
+	$(if $(V),,@echo '  LD   $@';) $(CXX) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(SUPPORT) $(LIB) $(LDLIBS)
 
 ## tidy: layers, banned calls, formatting, clang-tidy, cppcheck
 tidy: deps-dev $(B)/gen/raftfs.pb-c.h

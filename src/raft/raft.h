@@ -1,0 +1,276 @@
+/* The Raft consensus algorithm as a pure function: events in, effects out.
+ *
+ * It follows Ongaro & Ousterhout, "In Search of an Understandable Consensus Algorithm" (extended
+ * version, 2014; "the paper") and Ongaro's dissertation ("the thesis", 2014). There is no I/O,
+ * clock, thread or true randomness in here: time comes with each event, the seed with the options.
+ * The same events give the same effects, bit for bit; so the golden tests, the simulator and raftd
+ * drive the same code.
+ *
+ * How it is driven: call raft_step() with one event, carry out everything in `out` before the next
+ * call, and once per turn of the loop send RAFT_EV_FLUSH, which is when a leader's AppendEntries
+ * and read rounds go out (one message a peer, whatever came in during the turn).
+ *
+ * The core never sees a payload. It keeps term and size of each entry of the log; the bytes pass
+ * from the event to `out->append`, and a message to be sent names a range of the log (`first`, `n`)
+ * that the caller fills from its log before anything else happens.
+ *
+ * Durability. Every change of hard state and every append is handed out with an epoch, and the
+ * caller reports it back when it is on disk. The core holds back whatever depends on it: no message
+ * of a term leaves before that term and its vote are durable, an AppendEntries is acknowledged only
+ * as far as the log is durable, and the leader counts itself only so far. So whatever stands in
+ * `out->msgs` may be sent at once. A truncation starts a new epoch of the log: a completion of an
+ * older one says nothing about what stands there now, and is ignored.
+ *
+ * Thread: one at a time. */
+#ifndef RFS_RAFT_RAFT_H
+#define RFS_RAFT_RAFT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "../base/entry.h"
+
+#define RAFT_MEMBERS_MAX                                                                           \
+	15 /* voters and learners together, of both halves of a joint configuration */
+
+struct raft;
+
+enum raft_role {
+	RAFT_FOLLOWER,
+	RAFT_PRE_CANDIDATE,
+	RAFT_CANDIDATE,
+	RAFT_LEADER,
+};
+
+const char *raft_role_name(enum raft_role role); /* "follower" … */
+
+/* ---- configuration ---- */
+
+/* Who counts. While `n_old` > 0 the configuration is joint (section 6): a decision then needs a
+ * majority of `voters` and a majority of `old`. Learners receive the log and count for nothing. */
+struct raft_conf {
+	raft_id voters[RAFT_MEMBERS_MAX], old[RAFT_MEMBERS_MAX], learners[RAFT_MEMBERS_MAX];
+	unsigned n_voters, n_old, n_learners;
+};
+
+bool raft_conf_is_voter(const struct raft_conf *c, raft_id id);
+bool raft_conf_is_member(const struct raft_conf *c, raft_id id);
+
+/* ---- messages ---- */
+
+enum raft_msg_kind {
+	RAFT_MSG_PRE_VOTE = 1, /* thesis 9.6: would you vote for me in `term`? */
+	RAFT_MSG_PRE_VOTE_RESP = 2,
+	RAFT_MSG_VOTE = 3, /* RequestVote */
+	RAFT_MSG_VOTE_RESP = 4,
+	RAFT_MSG_APPEND = 5, /* AppendEntries; n = 0 is a heartbeat or a probe */
+	RAFT_MSG_APPEND_RESP = 6,
+	RAFT_MSG_READ = 7, /* follower to leader: at which index may I answer reads? */
+	RAFT_MSG_READ_RESP = 8,
+};
+
+const char *raft_msg_name(enum raft_msg_kind kind);
+
+struct raft_msg {
+	enum raft_msg_kind kind;
+	raft_id from, to;
+	raft_term term; /* the sender's, except PRE_VOTE and a granted PRE_VOTE_RESP: the term asked
+	                   for */
+
+	/* PRE_VOTE, VOTE: the candidate's last entry. APPEND: the entry before the first one sent.
+	 * APPEND_RESP: accepted: the last entry known to match and to be durable here; rejected:
+	 * hint, the last position at which the logs may agree (largest index whose term <= prev's
+	 * term). */
+	struct raft_pos pos;
+	raft_index commit; /* APPEND: leader's commit index */
+	/* APPEND_RESP: rejected: `pos.index` of the APPEND it answers; accepted: the last entry
+	 * known to match, durable or not: where to go on sending, never a match. */
+	raft_index last;
+	uint64_t round;        /* APPEND, APPEND_RESP: the newest read round; echoed back */
+	uint64_t read_ctx;     /* READ, READ_RESP: the follower's own number for its batch */
+	raft_index read_index; /* READ_RESP: where to read; with `reject`, none */
+	bool reject;
+	bool force; /* VOTE: leadership transfer, stickiness does not apply */
+
+	raft_index first; /* APPEND sent: entries are log[first … first + n) */
+	size_t n;
+	const struct raft_entry
+	        *entries; /* APPEND received: n of them, borrowed during raft_step() */
+};
+
+/* ---- events ---- */
+
+enum raft_event_kind {
+	RAFT_EV_TICK,          /* time has passed; due at out->deadline_ms or earlier */
+	RAFT_EV_FLUSH,         /* end of a turn: send what has gathered */
+	RAFT_EV_MSG,           /* msg */
+	RAFT_EV_PROPOSE,       /* propose */
+	RAFT_EV_READ,          /* read: a batch of local reads under one number */
+	RAFT_EV_LOG_DURABLE,   /* durable: the log up to `pos` of `epoch` */
+	RAFT_EV_STATE_DURABLE, /* durable: hard state `epoch` */
+	RAFT_EV_CAMPAIGN,      /* stand for election now, without pre-vote */
+	RAFT_EV_PEER_DOWN, /* peer: the connection to it is lost; what was in flight may be too */
+};
+
+struct raft_event {
+	enum raft_event_kind kind;
+	uint64_t now_ms; /* monotonic; never less than in the event before */
+	union {
+		const struct raft_msg *msg;
+		struct {
+			/* kind, len and data are taken; positions are given by the core. All or
+			 * none. */
+			const struct raft_entry *entries;
+			size_t n;
+		} propose;
+		uint64_t read_ctx; /* unique among the caller's unanswered reads, not 0 */
+		struct {
+			uint64_t epoch;
+			struct raft_pos pos;
+		} durable;
+		raft_id peer;
+		bool force; /* CAMPAIGN: a leader handed over; voters need not wait for its silence
+		             */
+	};
+};
+
+/* ---- effects ---- */
+
+/* What happened, for the log of the program and for tests; never needed to be correct. */
+enum raft_notice_kind {
+	RAFT_NOTE_ROLE,          /* was -> role, term; candidates that won: votes of voters */
+	RAFT_NOTE_TERM,          /* term: a newer one was seen (peer told us) */
+	RAFT_NOTE_VOTE_GRANTED,  /* we voted for peer in term; pre: only promised to */
+	RAFT_NOTE_VOTE_REFUSED,  /* we refused peer; text says why */
+	RAFT_NOTE_VOTE_RECEIVED, /* peer voted for us (or refused, then text) */
+	RAFT_NOTE_LEADER,        /* peer: the leader now known; 0: lost */
+	RAFT_NOTE_QUORUM_LOST,   /* leader steps down: a quorum has been silent */
+	RAFT_NOTE_TRUNCATE,      /* index: entries from here on were replaced */
+	RAFT_NOTE_PROTOCOL,      /* peer sent what no correct peer sends; text says what; ignored */
+};
+
+struct raft_notice {
+	enum raft_notice_kind kind;
+	enum raft_role role, was;
+	raft_term term;
+	raft_id peer;
+	raft_index index;
+	unsigned votes, voters;
+	bool pre;
+	const char *text; /* static */
+};
+
+/* Reads of the batch `ctx` may be answered from a state machine that has applied `index`; with
+ * failed, they may not: the node must ask its clients to try elsewhere. */
+struct raft_read_ready {
+	uint64_t ctx;
+	raft_index index;
+	bool failed;
+};
+
+/* The effects of one step, in the order in which to carry them out. Made once by raft_out_init(),
+ * reused for every step; the arrays are borrowed from the core until its next step or its end. */
+struct raft_out {
+	int error; /* 0, or PROPOSE refused: RFS_ENOTLEADER, RFS_EBUSYLIMIT (uncommitted bytes) */
+
+	bool state_changed; /* write hard state, report STATE_DURABLE{state_epoch} */
+	raft_term term;
+	raft_id vote;
+	uint64_t state_epoch;
+
+	/* Append these, replacing whatever stands at entries[0].pos.index and behind; report
+	 * LOG_DURABLE{log_epoch, last pos}. Data borrowed from the event. */
+	const struct raft_entry *append;
+	size_t n_append;
+	uint64_t log_epoch;
+
+	const struct raft_msg *msgs; /* send now */
+	size_t n_msgs;
+
+	/* Entries up to here may be applied; never goes back. A leader may learn that two others
+	 * have what its own disk has not; anybody else waits for his own, so that what a restart
+	 * finds on disk never contradicts what was applied (it may fall short of it). */
+	raft_index commit;
+
+	const struct raft_read_ready *reads;
+	size_t n_reads;
+
+	const struct raft_notice *notices;
+	size_t n_notices;
+
+	uint64_t deadline_ms; /* the latest time for the next TICK */
+	bool want_flush;      /* there is something that only FLUSH sends */
+};
+
+void raft_out_init(struct raft_out *out);
+void raft_out_free(struct raft_out *out);
+
+/* ---- life ---- */
+
+struct raft_opts {
+	raft_id id;
+	uint64_t seed;
+	uint32_t election_min_ms, election_max_ms; /* timeouts are drawn from [min, max) */
+	uint32_t heartbeat_ms;
+	uint32_t append_bytes_max;   /* payload of one APPEND (one entry may exceed it) */
+	uint32_t inflight_bytes_max; /* payload sent to a peer and not yet answered */
+	uint32_t inflight_msgs_max;
+	uint64_t uncommitted_bytes_max; /* beyond it PROPOSE is refused with RFS_EBUSYLIMIT */
+	/* A commit index rides on the next APPEND. Where nothing else goes out, it is sent by
+	 * itself after so long; 0: by the next FLUSH. Reads do not wait for it: their rounds carry
+	 * it. */
+	uint32_t commit_delay_ms;
+};
+
+/* What was found on disk: the log's base (the position before its first entry), term and length of
+ * each entry behind it, the hard state, and up to where the state machine has already applied. That
+ * may lie beyond the log's end (a leader that applied ahead of its own disk): the rest comes again
+ * from the next leader, and `out->commit` starts at the log's end. */
+struct raft_recovered {
+	struct raft_pos base;
+	const struct raft_entry *entries; /* data may be NULL; borrowed during raft_new() */
+	size_t n;
+	raft_term term;
+	raft_id vote;
+	raft_index applied;
+	struct raft_conf conf; /* in force at the log's end */
+};
+
+/* A server as it comes up: follower, no leader known. Everything in `rec` is durable. Give it a
+ * TICK first: that tells the first deadline, and is when a server alone in its cluster elects
+ * itself. */
+struct raft *raft_new(const struct raft_opts *opts, const struct raft_recovered *rec,
+                      uint64_t now_ms);
+void raft_free(struct raft *r);
+
+/* Take one event. `out` is overwritten. */
+void raft_step(struct raft *r, const struct raft_event *ev, struct raft_out *out);
+
+/* ---- looking in ---- */
+
+struct raft_status {
+	raft_id id, leader; /* leader 0: unknown */
+	enum raft_role role;
+	raft_term term;
+	raft_id vote;
+	struct raft_pos base, last;
+	raft_index durable, commit;
+	uint64_t uncommitted_bytes;
+};
+
+struct raft_peer_status {
+	raft_id id;
+	raft_index match, next;
+	bool replicating; /* else probing */
+	uint64_t inflight_bytes;
+	uint64_t heard_ms; /* now_ms of the last answer in this term */
+};
+
+void raft_get_status(const struct raft *r, struct raft_status *st);
+/* A leader's view of `id`; false if not leader or no such peer. */
+bool raft_get_peer(const struct raft *r, raft_id id, struct raft_peer_status *st);
+const struct raft_conf *raft_get_conf(const struct raft *r); /* borrowed until the next step */
+/* The term at `index`: of the base, or of an entry the log holds; 0 outside. */
+raft_term raft_term_at(const struct raft *r, raft_index index);
+
+#endif

@@ -1,0 +1,416 @@
+#include "cores.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../../src/base/mem.h"
+
+void cores_tracef(struct cores *c, const char *fmt, ...)
+{
+	char line[1024];
+	va_list ap;
+
+	if (c->trace == NULL)
+		return;
+	va_start(ap, fmt);
+	(void)vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	c->trace(c->trace_ctx, line);
+}
+
+void cores_fail(struct cores *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (c->failure[0] != '\0')
+		return;
+	va_start(ap, fmt);
+	(void)vsnprintf(c->failure, sizeof(c->failure), fmt, ap);
+	va_end(ap);
+	cores_tracef(c, "VIOLATED: %s", c->failure);
+}
+
+/* ---- logs and disks ---- */
+
+static void log_put(struct core_log *log, const struct raft_entry *e, size_t n)
+{
+	if (n == 0)
+		return;
+	log->n = (size_t)(e[0].pos.index - log->base.index - 1);
+	log->e = mem_grow(log->e, &log->cap, log->n + n, sizeof(*e));
+	memcpy(log->e + log->n, e, n * sizeof(*e));
+	log->n += n;
+}
+
+static void log_copy(struct core_log *to, const struct core_log *from)
+{
+	to->base = from->base;
+	to->n = 0;
+	log_put(to, from->e, from->n);
+}
+
+static void write_add(struct core *k, struct core_write w)
+{
+	k->writes = mem_grow(k->writes, &k->cap_writes, k->n_writes + 1, sizeof(w));
+	k->writes[k->n_writes++] = w;
+}
+
+static void writes_forget(struct core *k)
+{
+	for (size_t i = 0; i < k->n_writes; i++)
+		free(k->writes[i].e);
+	k->n_writes = 0;
+}
+
+/* Complete the oldest write of a kind; false if there is none. */
+static bool write_complete(struct cores *c, struct core *k, bool state)
+{
+	for (size_t i = 0; i < k->n_writes; i++) {
+		struct core_write w = k->writes[i];
+		struct raft_event ev = {.kind = state ? RAFT_EV_STATE_DURABLE
+		                                      : RAFT_EV_LOG_DURABLE};
+
+		if (w.state != state)
+			continue;
+		k->n_writes--;
+		memmove(k->writes + i, k->writes + i + 1, (k->n_writes - i) * sizeof(w));
+		ev.durable.epoch = w.epoch;
+		if (state) {
+			k->disk_term = w.term;
+			k->disk_vote = w.vote;
+		} else {
+			log_put(&k->disk, w.e, w.n);
+			ev.durable.pos = w.e[w.n - 1].pos;
+		}
+		free(w.e);
+		cores_step(c, k->id, ev);
+		return true;
+	}
+	return false;
+}
+
+void cores_persist(struct cores *c, raft_id id, bool state, bool log, size_t n)
+{
+	struct core *k = cores_node(c, id);
+
+	for (size_t i = 0; state && i < n && k->r != NULL; i++)
+		if (!write_complete(c, k, true))
+			break;
+	for (size_t i = 0; log && i < n && k->r != NULL; i++)
+		if (!write_complete(c, k, false))
+			break;
+}
+
+/* ---- life ---- */
+
+struct core *cores_node(struct cores *c, raft_id id)
+{
+	return id >= 1 && id <= c->n ? &c->node[id - 1] : NULL;
+}
+
+void cores_init(struct cores *c, unsigned n, const struct raft_opts *opts)
+{
+	*c = (struct cores){.n = n, .auto_persist = true, .auto_flush = true};
+	for (unsigned i = 0; i < n; i++) {
+		c->conf.voters[c->conf.n_voters++] = i + 1;
+		c->node[i].id = i + 1;
+		c->node[i].opts = *opts;
+		c->node[i].opts.id = i + 1;
+		c->node[i].opts.seed = opts->seed * 1000 + i + 1;
+		raft_out_init(&c->node[i].out);
+	}
+}
+
+void cores_free(struct cores *c)
+{
+	for (unsigned i = 0; i < c->n; i++) {
+		struct core *k = &c->node[i];
+
+		raft_free(k->r);
+		raft_out_free(&k->out);
+		writes_forget(k);
+		free(k->writes);
+		free(k->log.e);
+		free(k->disk.e);
+	}
+	while (c->n_net > 0)
+		cores_drop(c, c->n_net - 1);
+	free(c->net);
+	free(c->committed);
+	free(c->leaders);
+	free(c->ballots);
+	*c = (struct cores){0};
+}
+
+void cores_set_disk(struct cores *c, raft_id id, raft_term term, raft_id vote, struct raft_pos base,
+                    const raft_term *terms, size_t n, raft_index applied)
+{
+	struct core *k = cores_node(c, id);
+
+	k->disk_term = term;
+	k->disk_vote = vote;
+	k->disk.base = base;
+	k->disk.n = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct raft_entry e = {.pos = {base.index + 1 + i, terms[i]},
+		                       .kind = RAFT_ENTRY_COMMAND,
+		                       .len = 1,
+		                       .data = "-"};
+
+		log_put(&k->disk, &e, 1);
+	}
+	k->applied = applied;
+}
+
+void cores_boot(struct cores *c, raft_id id)
+{
+	struct core *k = cores_node(c, id);
+	struct raft_recovered rec = {.base = k->disk.base,
+	                             .entries = k->disk.e,
+	                             .n = k->disk.n,
+	                             .term = k->disk_term,
+	                             .vote = k->disk_vote,
+	                             .applied = k->applied};
+
+	rec.conf = c->conf;
+	log_copy(&k->log, &k->disk);
+	k->commit = 0;
+	k->checked = 0;
+	k->r = raft_new(&k->opts, &rec, c->now_ms);
+	cores_check_boot(c, k);
+	cores_tick(c, id);
+}
+
+void cores_crash(struct cores *c, raft_id id)
+{
+	struct core *k = cores_node(c, id);
+
+	raft_free(k->r);
+	k->r = NULL;
+	k->n_reads = 0;
+	k->want_flush = false;
+	writes_forget(k);
+}
+
+/* ---- network ---- */
+
+void cores_put(struct cores *c, const struct raft_msg *m)
+{
+	struct cores_msg copy = {*m};
+
+	if (m->n > 0 && m->entries != NULL)
+		copy.m.entries = mem_dup(m->entries, m->n * sizeof(*m->entries));
+	c->net = mem_grow(c->net, &c->cap_net, c->n_net + 1, sizeof(copy));
+	c->net[c->n_net++] = copy;
+}
+
+static struct raft_msg net_take(struct cores *c, size_t i)
+{
+	struct raft_msg m = c->net[i].m;
+
+	c->n_net--;
+	memmove(c->net + i, c->net + i + 1, (c->n_net - i) * sizeof(*c->net));
+	return m;
+}
+
+void cores_deliver(struct cores *c, size_t i)
+{
+	struct raft_msg m = net_take(c, i);
+
+	cores_step(c, m.to, (struct raft_event){.kind = RAFT_EV_MSG, .msg = &m});
+	free((void *)(uintptr_t)m.entries);
+}
+
+void cores_drop(struct cores *c, size_t i)
+{
+	struct raft_msg m = net_take(c, i);
+
+	free((void *)(uintptr_t)m.entries);
+}
+
+void cores_duplicate(struct cores *c, size_t i)
+{
+	struct raft_msg m = c->net[i].m;
+
+	cores_put(c, &m);
+}
+
+void cores_stabilize(struct cores *c)
+{
+	for (size_t guard = 0; c->n_net > 0; guard++) {
+		cores_deliver(c, 0);
+		if (guard > 100000) {
+			cores_fail(c, "messages never end");
+			return;
+		}
+	}
+}
+
+static void send_msg(struct cores *c, struct core *k, const struct raft_msg *m)
+{
+	struct raft_msg filled = *m;
+	char text[512];
+	bool lost;
+
+	cores_check_msg(c, k, m);
+	if (m->kind == RAFT_MSG_APPEND && m->n > 0)
+		filled.entries = core_log_at(&k->log, m->first);
+	lost = c->cut[k->id - 1][m->to - 1];
+	if ((c->hidden & (1u << m->kind)) == 0) {
+		cores_msg_text(&filled, text, sizeof(text));
+		cores_tracef(c, "%s%s", text, lost ? " (lost)" : "");
+	}
+	if (!lost)
+		cores_put(c, &filled);
+}
+
+/* ---- steps ---- */
+
+static void take_reads(struct cores *c, struct core *k)
+{
+	for (size_t i = 0; i < k->out.n_reads; i++) {
+		const struct raft_read_ready *ready = &k->out.reads[i];
+		size_t j = 0;
+
+		while (j < k->n_reads && k->reads[j].ctx != ready->ctx)
+			j++;
+		if (j == k->n_reads) {
+			cores_fail(c, "node %llu answers read #%llu, which is not open",
+			           (unsigned long long)k->id, (unsigned long long)ready->ctx);
+			return;
+		}
+		if (ready->failed)
+			cores_tracef(c, "%llu: read #%llu failed", (unsigned long long)k->id,
+			             (unsigned long long)ready->ctx);
+		else
+			cores_tracef(c, "%llu: read #%llu at %llu", (unsigned long long)k->id,
+			             (unsigned long long)ready->ctx,
+			             (unsigned long long)ready->index);
+		if (!ready->failed && ready->index < k->reads[j].min)
+			cores_fail(c, "read #%llu at %llu misses what was committed: %llu",
+			           (unsigned long long)ready->ctx, (unsigned long long)ready->index,
+			           (unsigned long long)k->reads[j].min);
+		c->n_reads_done += !ready->failed;
+		c->n_reads_failed += ready->failed;
+		k->reads[j] = k->reads[--k->n_reads];
+	}
+}
+
+static void take_writes(struct cores *c, struct core *k)
+{
+	bool show = !c->auto_persist || k->slow;
+
+	if (k->out.state_changed) {
+		if (show)
+			cores_tracef(c, "%llu: writes term %llu, vote %llu",
+			             (unsigned long long)k->id, (unsigned long long)k->out.term,
+			             (unsigned long long)k->out.vote);
+		write_add(k, (struct core_write){.state = true,
+		                                 .epoch = k->out.state_epoch,
+		                                 .term = k->out.term,
+		                                 .vote = k->out.vote});
+	}
+	if (k->out.n_append > 0) {
+		const struct raft_entry *e = k->out.append;
+		size_t n = k->out.n_append;
+
+		if (show)
+			cores_tracef(c, "%llu: writes %llu..%llu", (unsigned long long)k->id,
+			             (unsigned long long)e[0].pos.index,
+			             (unsigned long long)e[n - 1].pos.index);
+		log_put(&k->log, e, n);
+		write_add(k, (struct core_write){.epoch = k->out.log_epoch,
+		                                 .e = mem_dup(e, n * sizeof(*e)),
+		                                 .n = n});
+	}
+}
+
+static void take_effects(struct cores *c, struct core *k)
+{
+	for (size_t i = 0; i < k->out.n_notices; i++)
+		cores_trace_notice(c, k, &k->out.notices[i]);
+	take_writes(c, k);
+	for (size_t i = 0; i < k->out.n_msgs; i++)
+		send_msg(c, k, &k->out.msgs[i]);
+	if (k->out.commit > k->commit) {
+		k->commit = k->out.commit;
+		cores_tracef(c, "%llu: commit %llu", (unsigned long long)k->id,
+		             (unsigned long long)k->commit);
+	}
+	take_reads(c, k);
+	k->deadline_ms = k->out.deadline_ms;
+	k->want_flush = k->out.want_flush;
+	cores_check_step(c, k);
+}
+
+static void step_once(struct cores *c, struct core *k, struct raft_event ev)
+{
+	ev.now_ms = c->now_ms;
+	raft_step(k->r, &ev, &k->out);
+	take_effects(c, k);
+}
+
+/* The rest of a turn: writes that complete at once, and the flush. */
+static void settle(struct cores *c, struct core *k)
+{
+	while (c->auto_persist && !k->slow && k->n_writes > 0)
+		(void)write_complete(c, k, k->writes[0].state);
+	for (int guard = 0; c->auto_flush && k->want_flush; guard++) {
+		step_once(c, k, (struct raft_event){.kind = RAFT_EV_FLUSH});
+		if (guard > 10) {
+			cores_fail(c, "node %llu wants to be flushed for ever",
+			           (unsigned long long)k->id);
+			return;
+		}
+	}
+}
+
+void cores_step(struct cores *c, raft_id id, struct raft_event ev)
+{
+	struct core *k = cores_node(c, id);
+
+	if (k == NULL || k->r == NULL)
+		return;
+	step_once(c, k, ev);
+	settle(c, k);
+}
+
+void cores_tick(struct cores *c, raft_id id)
+{
+	cores_step(c, id, (struct raft_event){.kind = RAFT_EV_TICK});
+}
+
+int cores_propose(struct cores *c, raft_id id, const char *const *texts, size_t n)
+{
+	struct core *k = cores_node(c, id);
+	struct raft_entry *e = mem_calloc(n, sizeof(*e));
+	struct raft_event ev = {.kind = RAFT_EV_PROPOSE};
+	int err;
+
+	for (size_t i = 0; i < n; i++)
+		e[i] = (struct raft_entry){.kind = RAFT_ENTRY_COMMAND,
+		                           .len = (uint32_t)strlen(texts[i]),
+		                           .data = texts[i]};
+	ev.propose.entries = e;
+	ev.propose.n = n;
+	if (k->r == NULL) {
+		free(e);
+		return -1;
+	}
+	step_once(c, k, ev);
+	err = k->out.error;
+	settle(c, k);
+	free(e);
+	return err;
+}
+
+void cores_read(struct cores *c, raft_id id, uint64_t ctx)
+{
+	struct core *k = cores_node(c, id);
+
+	if (k->r == NULL || k->n_reads == CORES_READS_MAX)
+		return;
+	k->reads[k->n_reads++] = (struct core_read){ctx, c->n_committed};
+	cores_step(c, id, (struct raft_event){.kind = RAFT_EV_READ, .read_ctx = ctx});
+}

@@ -1,0 +1,542 @@
+/* The consensus core: its arithmetic, its patience with nonsense, and random clusters. The
+ * scenarios with names are golden scripts (tests/golden/). */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../../src/base/err.h"
+#include "../../src/raft/conf.h"
+#include "../../src/raft/log.h"
+#include "../support/cores.h"
+
+static const struct raft_opts opts_small = {
+        .seed = 1,
+        .election_min_ms = 150,
+        .election_max_ms = 300,
+        .heartbeat_ms = 50,
+        .append_bytes_max = 8,
+        .inflight_bytes_max = 16,
+        .inflight_msgs_max = 3,
+        .uncommitted_bytes_max = 64,
+};
+
+#ifndef SEEDS
+#define SEEDS 600
+#endif
+
+static uint64_t rng_state;
+
+static uint32_t rnd(uint32_t below)
+{
+	uint64_t z = rng_state += 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+	return (uint32_t)((z ^ (z >> 31)) % below);
+}
+
+/* ---- quorums ---- */
+
+/* values[id] */
+static uint64_t value_of(const void *ctx, raft_id id)
+{
+	return ((const uint64_t *)ctx)[id];
+}
+
+START_TEST(test_raft_quorum_is_what_a_majority_reaches)
+{
+	struct raft_conf c = {.voters = {1, 2, 3, 4, 5}};
+	uint64_t values[] = {0, 7, 3, 9, 3, 5};
+	uint64_t want[] = {0, 7, 3, 7, 3, 5};
+
+	for (c.n_voters = 0; c.n_voters <= 5; c.n_voters++)
+		ck_assert_uint_eq(raft_conf_quorum(&c, value_of, values), want[c.n_voters]);
+}
+END_TEST
+
+START_TEST(test_raft_quorum_of_a_joint_configuration_needs_both_halves)
+{
+	struct raft_conf c = {.voters = {3, 4, 5}, .n_voters = 3, .old = {1, 2, 3}, .n_old = 3};
+	uint64_t new_half[] = {0, 0, 0, 9, 9, 9};
+	uint64_t old_half[] = {0, 9, 9, 9, 0, 0};
+	uint64_t both[] = {0, 4, 0, 9, 0, 6};
+
+	ck_assert_uint_eq(raft_conf_quorum(&c, value_of, new_half), 0);
+	ck_assert_uint_eq(raft_conf_quorum(&c, value_of, old_half), 0);
+	ck_assert_uint_eq(raft_conf_quorum(&c, value_of, both), 4);
+}
+END_TEST
+
+START_TEST(test_raft_learners_do_not_count)
+{
+	struct raft_conf c = {.voters = {1}, .n_voters = 1, .learners = {2, 3}, .n_learners = 2};
+	uint64_t values[] = {0, 1, 9, 9};
+	raft_id ids[3 * RAFT_MEMBERS_MAX];
+
+	ck_assert_uint_eq(raft_conf_quorum(&c, value_of, values), 1);
+	ck_assert(raft_conf_is_member(&c, 2));
+	ck_assert(!raft_conf_is_voter(&c, 2));
+	ck_assert_uint_eq(raft_conf_members(&c, ids), 3);
+}
+END_TEST
+
+START_TEST(test_raft_members_of_a_joint_configuration_are_named_once)
+{
+	struct raft_conf c = {.voters = {1, 2, 3}, .n_voters = 3, .old = {2, 3, 4}, .n_old = 3};
+	raft_id ids[3 * RAFT_MEMBERS_MAX];
+
+	ck_assert_uint_eq(raft_conf_members(&c, ids), 4);
+	ck_assert_uint_eq(ids[3], 4);
+}
+END_TEST
+
+/* ---- the log's metadata ---- */
+
+static void log_with(struct raft_log *log, raft_index base, const raft_term *terms, size_t n)
+{
+	struct raft_entry e[32] = {0};
+
+	for (size_t i = 0; i < n; i++)
+		e[i] = (struct raft_entry){.pos = {base + 1 + i, terms[i]}, .len = 10};
+	raft_log_init(log, (struct raft_pos){base, base > 0 ? 1 : 0}, e, n);
+}
+
+START_TEST(test_raft_log_knows_no_term_outside)
+{
+	struct raft_log log;
+
+	log_with(&log, 4, (raft_term[]){2, 2, 5}, 3);
+	ck_assert_uint_eq(raft_log_term(&log, 3), 0);
+	ck_assert_uint_eq(raft_log_term(&log, 4), 1);
+	ck_assert_uint_eq(raft_log_term(&log, 7), 5);
+	ck_assert_uint_eq(raft_log_term(&log, 8), 0);
+	ck_assert_uint_eq(raft_log_term(&log, UINT64_MAX), 0);
+	raft_log_free(&log);
+}
+END_TEST
+
+START_TEST(test_raft_log_search_finds_the_last_place_where_logs_may_agree)
+{
+	struct raft_log log;
+	raft_term terms[] = {1, 1, 4, 4, 6, 6, 6};
+
+	log_with(&log, 2, terms, 7); /* 3..9 */
+	for (raft_index i = 0; i < 12; i++)
+		for (raft_term t = 0; t < 8; t++) {
+			raft_index want = 2;
+
+			for (raft_index k = 3; k <= i && k <= 9; k++)
+				want = terms[k - 3] <= t ? k : want;
+			ck_assert_uint_eq(raft_log_search(&log, i, t).index, want);
+			ck_assert_uint_eq(raft_log_search(&log, i, t).term,
+			                  raft_log_term(&log, want));
+		}
+	raft_log_free(&log);
+}
+END_TEST
+
+START_TEST(test_raft_log_fits_entries_by_their_size)
+{
+	struct raft_log log;
+
+	log_with(&log, 0, (raft_term[]){1, 1, 1, 1}, 4);
+	ck_assert_uint_eq(raft_log_fit(&log, 1, 9), 0);
+	ck_assert_uint_eq(raft_log_fit(&log, 1, 10), 1);
+	ck_assert_uint_eq(raft_log_fit(&log, 2, 29), 2);
+	ck_assert_uint_eq(raft_log_fit(&log, 2, 1000), 3);
+	ck_assert_uint_eq(raft_log_fit(&log, 5, 1000), 0);
+	ck_assert_uint_eq(raft_log_bytes(&log, 1, 3), 20);
+	raft_log_free(&log);
+}
+END_TEST
+
+START_TEST(test_raft_log_takes_no_word_of_an_older_epoch_for_durable)
+{
+	struct raft_log log;
+	struct raft_entry e = {.pos = {3, 2}};
+
+	log_with(&log, 0, (raft_term[]){1, 1, 1, 1}, 4);
+	ck_assert_uint_eq(log.durable, 4);
+	raft_log_truncate(&log, 3);
+	ck_assert_uint_eq(log.durable, 2);
+	raft_log_append(&log, &e, 1);
+	ck_assert(!raft_log_set_durable(&log, log.epoch - 1, e.pos));
+	ck_assert(!raft_log_set_durable(&log, log.epoch, (struct raft_pos){3, 1}));
+	ck_assert(!raft_log_set_durable(&log, log.epoch, (struct raft_pos){4, 2}));
+	ck_assert(!raft_log_set_durable(&log, log.epoch, (struct raft_pos){9, 0}));
+	ck_assert_uint_eq(log.durable, 2);
+	ck_assert(raft_log_set_durable(&log, log.epoch, e.pos));
+	ck_assert_uint_eq(log.durable, 3);
+	raft_log_free(&log);
+}
+END_TEST
+
+/* ---- proposals ---- */
+
+static void elect(struct cores *c, raft_id id)
+{
+	struct core *k = cores_node(c, id);
+
+	for (int i = 0; i < 5; i++) {
+		struct raft_status st;
+
+		c->now_ms = k->deadline_ms > c->now_ms ? k->deadline_ms : c->now_ms;
+		cores_tick(c, id);
+		cores_stabilize(c);
+		raft_get_status(k->r, &st);
+		if (st.role == RAFT_LEADER)
+			return;
+	}
+	ck_abort_msg("not elected");
+}
+
+static void cluster(struct cores *c, unsigned n, const struct raft_opts *opts)
+{
+	cores_init(c, n, opts);
+	for (unsigned i = 1; i <= n; i++)
+		cores_boot(c, i);
+}
+
+START_TEST(test_raft_refuses_proposals_beyond_the_limit_of_uncommitted_bytes)
+{
+	struct cores c;
+	const char *big = "0123456789012345678901234567890123456789";
+	const char *texts[] = {big};
+
+	cluster(&c, 3, &opts_small);
+	ck_assert_int_eq(cores_propose(&c, 2, texts, 1), RFS_ENOTLEADER);
+	elect(&c, 1);
+	ck_assert_int_eq(cores_propose(&c, 1, texts, 1), 0);
+	ck_assert_int_eq(cores_propose(&c, 1, texts, 1), RFS_EBUSYLIMIT);
+	cores_stabilize(&c);
+	ck_assert_int_eq(cores_propose(&c, 1, texts, 1), 0);
+	ck_assert_str_eq(c.failure, "");
+	cores_free(&c);
+}
+END_TEST
+
+/* ---- nonsense ---- */
+
+static uint64_t odd_number(void)
+{
+	switch (rnd(8)) {
+	case 0: return UINT64_MAX - rnd(3);
+	case 1: return (1ull << 62) - 2 + rnd(5);
+	case 2: return (uint64_t)rnd(UINT32_MAX) << 20;
+	default: return rnd(12);
+	}
+}
+
+static void odd_message(struct raft_msg *m, struct raft_entry *e, size_t n)
+{
+	raft_index at = odd_number();
+
+	*m = (struct raft_msg){.kind = (enum raft_msg_kind)(rnd(20) == 0 ? rnd(300) : 1 + rnd(8)),
+	                       .from = rnd(5) == 0 ? odd_number() : 2 + rnd(2),
+	                       .to = rnd(30) == 0 ? odd_number() : 1,
+	                       .term = odd_number(),
+	                       .pos = {at, odd_number()},
+	                       .commit = odd_number(),
+	                       .last = odd_number(),
+	                       .round = odd_number(),
+	                       .read_ctx = odd_number(),
+	                       .read_index = odd_number(),
+	                       .reject = rnd(2),
+	                       .force = rnd(2),
+	                       .first = odd_number(),
+	                       .n = rnd(3) == 0 ? rnd((uint32_t)n) : 0,
+	                       .entries = rnd(20) == 0 ? NULL : e};
+	for (size_t i = 0; i < m->n; i++)
+		e[i] = (struct raft_entry){.pos = {rnd(20) == 0 ? odd_number() : at + 1 + i,
+		                                   rnd(3) == 0 ? odd_number() : m->term},
+		                           .kind = (enum raft_entry_kind)rnd(5),
+		                           .len = rnd(50) == 0 ? UINT32_MAX : 0};
+}
+
+/* Make it lead, if its term is not at the end of all terms. */
+static void lead(struct raft *r, struct raft_out *out)
+{
+	struct raft_event ev = {.kind = RAFT_EV_CAMPAIGN};
+	struct raft_msg vote = {.kind = RAFT_MSG_VOTE_RESP, .from = 2, .to = 1};
+
+	raft_step(r, &ev, out);
+	ev.kind = RAFT_EV_STATE_DURABLE;
+	ev.durable.epoch = out->state_epoch;
+	vote.term = out->term;
+	raft_step(r, &ev, out);
+	ev.kind = RAFT_EV_MSG;
+	ev.msg = &vote;
+	raft_step(r, &ev, out);
+}
+
+/* One core, two peers out of their minds. Its own invariants are checked by every step; its disk
+ * keeps up with it now and then. */
+START_TEST(test_raft_survives_whatever_peers_send)
+{
+	struct raft_opts opts = opts_small;
+	struct raft_recovered rec = {.conf = {.voters = {1, 2, 3}, .n_voters = 3}, .term = 3};
+	struct raft_entry found[] = {{.pos = {3, 1}}, {.pos = {4, 3}}}, e[8];
+	uint64_t now = 0, led = 0;
+
+	rng_state = (uint64_t)_i;
+	opts.id = 1;
+	opts.seed = (uint64_t)_i;
+	rec.base = (struct raft_pos){2, 1};
+	rec.entries = found;
+	rec.n = 2;
+	struct raft *r = raft_new(&opts, &rec, 0);
+	struct raft_out out;
+
+	raft_out_init(&out);
+	for (int i = 0; i < 3000; i++) {
+		struct raft_event ev = {.kind = (enum raft_event_kind)rnd(9)};
+		struct raft_msg m;
+		struct raft_status st;
+
+		if (rnd(3) > 0)
+			ev.kind = RAFT_EV_MSG;
+		if (rnd(100) == 0)
+			lead(r, &out);
+		now += rnd(3) == 0 ? rnd(100) : 0;
+		ev.now_ms = now;
+		raft_get_status(r, &st);
+		led += st.role == RAFT_LEADER;
+		if (ev.kind == RAFT_EV_MSG) {
+			odd_message(&m, e, 8);
+			if (rnd(2000) > 0) /* near enough to be taken seriously */
+				m.term = st.term + (rnd(10) == 0);
+			if (rnd(2) == 0 && m.n == 0)
+				m.pos = rnd(2) == 0 ? st.last
+				                    : (struct raft_pos){st.commit, m.pos.term};
+			ev.msg = &m;
+		} else if (ev.kind == RAFT_EV_PROPOSE) {
+			e[0] = (struct raft_entry){.len = rnd(20)};
+			ev.propose.entries = e;
+			ev.propose.n = rnd(2);
+		} else if (ev.kind == RAFT_EV_READ) {
+			ev.read_ctx = 1 + (uint64_t)i;
+		} else if (ev.kind == RAFT_EV_LOG_DURABLE) {
+			ev.durable.epoch = out.log_epoch;
+			ev.durable.pos = st.last;
+		} else if (ev.kind == RAFT_EV_STATE_DURABLE) {
+			ev.durable.epoch = out.state_epoch;
+		} else if (ev.kind == RAFT_EV_PEER_DOWN) {
+			ev.peer = rnd(5);
+		}
+		raft_step(r, &ev, &out);
+	}
+	ck_assert_msg(led > 0, "never led");
+	raft_free(r);
+	raft_out_free(&out);
+}
+END_TEST
+
+/* ---- random clusters ---- */
+
+static const char *const payloads[] = {"a", "bc", "defg", "hijklmno", "pqrstuvwxyz0"};
+
+static void do_something(struct cores *c, uint64_t *ctx)
+{
+	raft_id id = 1 + rnd(c->n);
+	struct core *k = cores_node(c, id);
+	size_t i = c->n_net > 0 ? rnd((uint32_t)c->n_net) : 0;
+
+	/* Old messages first, mostly. */
+	if (rnd(4) > 0)
+		i = 0;
+	switch (rnd(60)) {
+	case 0: c->now_ms += rnd(200); break;
+	case 1: cores_tick(c, id); break;
+	case 2: cores_persist(c, id, true, false, 1); break;
+	case 3: cores_persist(c, id, false, true, 1 + rnd(3)); break;
+	case 4: cores_persist(c, id, true, true, SIZE_MAX); break;
+	case 5:
+		if (c->n_net > 0 && rnd(2) == 0)
+			cores_drop(c, i);
+		break;
+	case 6:
+		if (c->n_net > 0 && c->n_net < 200)
+			cores_duplicate(c, i);
+		break;
+	case 7:
+	case 8:
+		for (raft_id leader = 1; leader <= c->n; leader++)
+			(void)cores_propose(c, leader, &payloads[rnd(5)], 1);
+		break;
+	case 9: cores_read(c, id, ++*ctx); break;
+	case 10:
+		if (rnd(3) != 0 || k->r == NULL)
+			break;
+		if (k->commit > k->applied && rnd(2) == 0)
+			k->applied = k->commit; /* its state machine has it on disk */
+		cores_crash(c, id);
+		break;
+	case 11:
+	case 12:
+		if (k->r == NULL)
+			cores_boot(c, id);
+		break;
+	case 13:
+		cores_step(c, id,
+		           (struct raft_event){.kind = RAFT_EV_PEER_DOWN, .peer = 1 + rnd(c->n)});
+		break;
+	case 14:
+		if (rnd(10) == 0)
+			c->cut[rnd(c->n)][rnd(c->n)] = true;
+		else if (rnd(4) == 0) /* alone */
+			for (unsigned other = 0; other < c->n; other++)
+				c->cut[id - 1][other] = c->cut[other][id - 1] = true;
+		break;
+	case 15:
+		if (rnd(8) == 0)
+			memset(c->cut, 0, sizeof(c->cut));
+		break;
+	case 16:
+		if (rnd(20) == 0)
+			cores_step(c, id,
+			           (struct raft_event){.kind = RAFT_EV_CAMPAIGN, .force = rnd(2)});
+		break;
+	case 17: c->now_ms += rnd(5); break;
+	case 18: k->slow = rnd(2); break;
+	default:
+		if (c->n_net > 0)
+			cores_deliver(c, i);
+		break;
+	}
+}
+
+static void pass_time(struct cores *c, uint64_t ms)
+{
+	for (uint64_t end = c->now_ms + ms; c->now_ms < end; c->now_ms += 5) {
+		for (raft_id id = 1; id <= c->n; id++)
+			if (cores_node(c, id)->deadline_ms <= c->now_ms)
+				cores_tick(c, id);
+		cores_stabilize(c);
+	}
+}
+
+static raft_id leader_of(struct cores *c)
+{
+	raft_id leader = 0;
+	raft_term term = 0;
+
+	for (raft_id id = 1; id <= c->n; id++) {
+		struct raft_status st;
+
+		raft_get_status(cores_node(c, id)->r, &st);
+		if (st.role == RAFT_LEADER && st.term > term) {
+			leader = id;
+			term = st.term;
+		}
+	}
+	return leader;
+}
+
+/* Faults end: one leader, a write and a read on every node within a few election timeouts. */
+static void check_recovers(struct cores *c, uint64_t *ctx)
+{
+	raft_id leader;
+	uint64_t done, committed;
+
+	memset(c->cut, 0, sizeof(c->cut));
+	c->auto_persist = true;
+	for (raft_id id = 1; id <= c->n; id++) {
+		struct core *k = cores_node(c, id);
+
+		k->slow = false;
+		if (k->r == NULL)
+			cores_boot(c, id);
+		cores_persist(c, id, true, true, SIZE_MAX);
+	}
+	pass_time(c, 2000);
+	leader = leader_of(c);
+	ck_assert_msg(leader != 0, "no leader");
+	committed = c->n_committed;
+	ck_assert_int_eq(cores_propose(c, leader, payloads, 1), 0);
+	pass_time(c, 100);
+	ck_assert_uint_eq(c->n_committed, committed + 1);
+	done = c->n_reads_done;
+	for (raft_id id = 1; id <= c->n; id++) {
+		ck_assert_uint_eq(cores_node(c, id)->n_reads, 0);
+		ck_assert_uint_eq(cores_node(c, id)->commit, c->n_committed);
+		cores_read(c, id, ++*ctx);
+	}
+	cores_stabilize(c);
+	ck_assert_uint_eq(c->n_reads_done, done + c->n);
+}
+
+static void on_trace(void *ctx, const char *line)
+{
+	fprintf(ctx, "%s\n", line);
+}
+
+/* Messages are lost, doubled and overtaken, disks lag, servers crash and connections break; nothing
+ * that Raft promises may break with them. CORES_TRACE=1 tells the story. */
+START_TEST(test_raft_random_clusters_stay_safe_and_recover)
+{
+	struct raft_opts opts = opts_small;
+	struct cores c;
+	uint64_t ctx = 0;
+
+	rng_state = (uint64_t)_i;
+	opts.seed = (uint64_t)_i;
+	opts.commit_delay_ms = _i % 2 == 0 ? 0 : 5;
+	cores_init(&c, 1 + (unsigned)_i % 5, &opts);
+	if (c.n == 5 && _i % 2 == 0)
+		c.conf = (struct raft_conf){
+		        .voters = {1, 2, 3}, .n_voters = 3, .old = {3, 4, 5}, .n_old = 3};
+	else if (c.n == 4 && _i % 2 == 0)
+		c.conf = (struct raft_conf){
+		        .voters = {1, 2, 3}, .n_voters = 3, .learners = {4}, .n_learners = 1};
+	if (getenv("CORES_TRACE") != NULL) {
+		c.trace = on_trace;
+		c.trace_ctx = stdout;
+	}
+	for (raft_id id = 1; id <= c.n; id++)
+		cores_boot(&c, id);
+	for (int round = 0; round < 4; round++) {
+		c.auto_persist = rnd(2);
+		for (int i = 0; i < 2500 && c.failure[0] == '\0'; i++) {
+			do_something(&c, &ctx);
+			if (i % 50 == 0)
+				cores_check_logs(&c);
+		}
+		ck_assert_msg(c.failure[0] == '\0', "seed %d: %s", _i, c.failure);
+		check_recovers(&c, &ctx);
+		ck_assert_msg(c.failure[0] == '\0', "seed %d: %s", _i, c.failure);
+	}
+	ck_assert_msg(c.n_protocol == 0, "seed %d: somebody broke the protocol", _i);
+	cores_free(&c);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("raft");
+	TCase *t = tcase_create("parts");
+	SRunner *sr;
+	int failed;
+
+	tcase_add_test(t, test_raft_quorum_is_what_a_majority_reaches);
+	tcase_add_test(t, test_raft_quorum_of_a_joint_configuration_needs_both_halves);
+	tcase_add_test(t, test_raft_learners_do_not_count);
+	tcase_add_test(t, test_raft_members_of_a_joint_configuration_are_named_once);
+	tcase_add_test(t, test_raft_log_knows_no_term_outside);
+	tcase_add_test(t, test_raft_log_search_finds_the_last_place_where_logs_may_agree);
+	tcase_add_test(t, test_raft_log_fits_entries_by_their_size);
+	tcase_add_test(t, test_raft_log_takes_no_word_of_an_older_epoch_for_durable);
+	tcase_add_test(t, test_raft_refuses_proposals_beyond_the_limit_of_uncommitted_bytes);
+	suite_add_tcase(s, t);
+
+	t = tcase_create("random");
+	tcase_set_timeout(t, 60);
+	tcase_add_loop_test(t, test_raft_survives_whatever_peers_send, 1, 101);
+	tcase_add_loop_test(t, test_raft_random_clusters_stay_safe_and_recover, 1, SEEDS + 1);
+	suite_add_tcase(s, t);
+
+	sr = srunner_create(s);
+	srunner_run_all(sr, CK_ENV);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
