@@ -1,0 +1,280 @@
+/* The bytes of regular files: in the inode's record while they are few, in chunks beyond that. A
+ * file crosses the border in both directions, in the operation that changes its size. */
+#include "store_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "../base/check.h"
+#include "../base/mem.h"
+
+static bool is_small(uint64_t size)
+{
+	return size <= STORE_INLINE_BYTES;
+}
+
+static uint64_t blocks_of(size_t len)
+{
+	return (len + 511) / 512;
+}
+
+/* ---- chunks ---- */
+
+/* A chunk's bytes on top of s->chunk (its length, not padded), and the weight of its record. */
+struct piece {
+	size_t len;
+	uint64_t weight;
+};
+
+static int chunk_get(struct store *s, uint64_t ino, uint64_t chunk, struct engine_bytes *v)
+{
+	struct record_key k = record_key_chunk(ino, chunk);
+	int rc = store_state_get(s, &k, v);
+	const char *bad = rc > 0 ? record_check_chunk(*v) : NULL;
+
+	return bad != NULL ? store_fail_record(s, record_key_bytes(&k), bad) : rc;
+}
+
+/* Load a chunk into s->chunk; absent: empty. */
+static int chunk_load(struct store *s, uint64_t ino, uint64_t chunk, struct piece *old)
+{
+	struct record_key k = record_key_chunk(ino, chunk);
+	struct engine_bytes v;
+	int rc = chunk_get(s, ino, chunk, &v);
+
+	*old = (struct piece){0};
+	buf_clear(&s->chunk);
+	if (rc <= 0)
+		return rc;
+	*old = (struct piece){v.len, store_weight(record_key_bytes(&k), v)};
+	buf_put(&s->chunk, v.p, v.len);
+	return 0;
+}
+
+/* Store `len` bytes as a chunk, without the zeros at the end; keeps the inode's blocks. */
+static int chunk_store(struct store *s, struct store_inode *n, uint64_t chunk, const uint8_t *p,
+                       size_t len, const struct piece *old)
+{
+	struct record_key k = record_key_chunk(n->attr.ino, chunk);
+
+	while (len > 0 && p[len - 1] == 0)
+		len--;
+	n->attr.blocks += blocks_of(len) - blocks_of(old->len);
+	if (len > 0)
+		return store_state_put(s, &k, (struct engine_bytes){p, len}, old->weight, NULL);
+	return old->len > 0 ? store_state_del(s, &k, old->weight) : 0;
+}
+
+struct doomed {
+	uint64_t chunk, weight;
+	size_t len;
+};
+
+static int find_chunks(struct store *s, uint64_t ino, uint64_t from, struct doomed **list,
+                       size_t *n)
+{
+	struct record_key prefix = record_prefix_of(RECORD_CHUNK, ino),
+	                  first = record_key_chunk(ino, from);
+	struct store_walk w;
+	size_t cap = 0;
+	int rc;
+
+	*list = NULL;
+	*n = 0;
+	store_walk_open(s, &w, &prefix, &first);
+	while ((rc = store_walk_next(s, &w)) > 0) {
+		*list = mem_grow(*list, &cap, *n + 1, sizeof(**list));
+		(*list)[(*n)++] = (struct doomed){w.key.second, store_weight(w.key_bytes, w.value),
+		                                  w.value.len};
+	}
+	store_walk_close(s, &w);
+	return rc;
+}
+
+/* Remove the chunks from number `from` on. */
+static int drop_chunks(struct store *s, struct store_inode *n, uint64_t from)
+{
+	struct doomed *list;
+	size_t count;
+	int rc = find_chunks(s, n->attr.ino, from, &list, &count);
+
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		struct record_key k = record_key_chunk(n->attr.ino, list[i].chunk);
+
+		n->attr.blocks -= blocks_of(list[i].len);
+		rc = store_state_del(s, &k, list[i].weight);
+	}
+	free(list);
+	return rc;
+}
+
+int store_file_clear(struct store *s, struct store_inode *n)
+{
+	return is_small(n->attr.size) ? 0 : drop_chunks(s, n, 0);
+}
+
+/* ---- size ---- */
+
+static void set_size(struct store *s, struct store_inode *n, uint64_t size)
+{
+	s->m.counts.bytes += size - n->attr.size;
+	n->attr.size = size;
+}
+
+/* Small content leaves the inode's record for chunk 0. */
+static int move_out(struct store *s, struct store_inode *n)
+{
+	const struct piece none = {0};
+
+	n->attr.blocks = 0;
+	return chunk_store(s, n, 0, n->data, (size_t)n->attr.size, &none);
+}
+
+/* What is left of chunk 0 comes into the inode's record. */
+static int move_in(struct store *s, struct store_inode *n, size_t size)
+{
+	struct piece old;
+	size_t have;
+
+	if (chunk_load(s, n->attr.ino, 0, &old) != 0)
+		return STORE_FAILED;
+	have = old.len < size ? old.len : size;
+	memset(n->data, 0, size);
+	if (have > 0)
+		memcpy(n->data, s->chunk.data, have);
+	return drop_chunks(s, n, 0);
+}
+
+/* A large file becomes shorter and stays large. */
+static int cut(struct store *s, struct store_inode *n, uint64_t size)
+{
+	uint64_t chunk = size / STORE_CHUNK_BYTES;
+	size_t keep = size % STORE_CHUNK_BYTES;
+	struct piece old;
+
+	if (drop_chunks(s, n, chunk + (keep > 0 ? 1 : 0)) != 0)
+		return STORE_FAILED;
+	if (keep == 0)
+		return 0;
+	if (chunk_load(s, n->attr.ino, chunk, &old) != 0)
+		return STORE_FAILED;
+	return old.len > keep ? chunk_store(s, n, chunk, s->chunk.data, keep, &old) : 0;
+}
+
+int store_file_resize(struct store *s, struct store_inode *n, uint64_t size)
+{
+	uint64_t old = n->attr.size;
+	int rc = 0;
+
+	rfs_check(size <= FS_FILE_BYTES_MAX);
+	if (is_small(size) && is_small(old)) {
+		if (size > old)
+			memset(n->data + old, 0, (size_t)(size - old));
+	} else if (is_small(size)) {
+		rc = size > 0 ? move_in(s, n, (size_t)size) : drop_chunks(s, n, 0);
+	} else if (is_small(old)) {
+		rc = move_out(s, n);
+	} else if (size < old) {
+		rc = cut(s, n, size);
+	}
+	set_size(s, n, size);
+	return rc;
+}
+
+/* ---- write and read ---- */
+
+static void put_zeros(struct buf *b, size_t n)
+{
+	memset(buf_reserve(b, n), 0, n);
+	b->len += n;
+}
+
+/* Put `len` bytes at `at` within a chunk. What the file had there is known to be nothing if
+ * `fresh`. */
+static int write_chunk(struct store *s, struct store_inode *n, uint64_t chunk, size_t at,
+                       const uint8_t *p, size_t len, bool fresh)
+{
+	struct piece old = {0};
+	size_t end = at + len;
+
+	if (!fresh && chunk_load(s, n->attr.ino, chunk, &old) != 0)
+		return STORE_FAILED;
+	if (at == 0 && len >= old.len)
+		return chunk_store(s, n, chunk, p, len, &old);
+	if (fresh)
+		buf_clear(&s->chunk);
+	if (end > s->chunk.len)
+		put_zeros(&s->chunk, end - s->chunk.len);
+	memcpy(s->chunk.data + at, p, len);
+	return chunk_store(s, n, chunk, s->chunk.data, s->chunk.len, &old);
+}
+
+static int write_large(struct store *s, struct store_inode *n, uint64_t offset, const uint8_t *p,
+                       size_t len)
+{
+	uint64_t old_size = n->attr.size;
+
+	if (offset + len > old_size && store_file_resize(s, n, offset + len) != 0)
+		return STORE_FAILED;
+	while (len > 0) {
+		uint64_t chunk = offset / STORE_CHUNK_BYTES;
+		size_t at = offset % STORE_CHUNK_BYTES;
+		size_t part = STORE_CHUNK_BYTES - at < len ? STORE_CHUNK_BYTES - at : len;
+
+		if (write_chunk(s, n, chunk, at, p, part, chunk * STORE_CHUNK_BYTES >= old_size) !=
+		    0)
+			return STORE_FAILED;
+		offset += part;
+		p += part;
+		len -= part;
+	}
+	return 0;
+}
+
+int store_file_write(struct store *s, struct store_inode *n, uint64_t offset, const void *data,
+                     size_t len)
+{
+	uint64_t end = offset + len;
+
+	rfs_check(end <= FS_FILE_BYTES_MAX);
+	if (len == 0)
+		return 0;
+	if (!is_small(end) || !is_small(n->attr.size))
+		return write_large(s, n, offset, data, len);
+	if (end > n->attr.size && store_file_resize(s, n, end) != 0)
+		return STORE_FAILED;
+	memcpy(n->data + offset, data, len);
+	return 0;
+}
+
+int store_file_read(struct store *s, const struct store_inode *n, uint64_t offset, uint64_t len,
+                    struct buf *out)
+{
+	uint64_t left = offset < n->attr.size ? n->attr.size - offset : 0;
+
+	if (len < left)
+		left = len;
+	if (left == 0)
+		return 0;
+	if (is_small(n->attr.size)) {
+		buf_put(out, n->data + offset, (size_t)left);
+		return 0;
+	}
+	while (left > 0) {
+		size_t at = offset % STORE_CHUNK_BYTES;
+		size_t part = STORE_CHUNK_BYTES - at < left ? STORE_CHUNK_BYTES - at : (size_t)left,
+		       have;
+		struct engine_bytes v = {0};
+
+		if (chunk_get(s, n->attr.ino, offset / STORE_CHUNK_BYTES, &v) < 0)
+			return STORE_FAILED;
+		have = v.len > at ? v.len - at : 0;
+		have = have < part ? have : part;
+		if (have > 0)
+			buf_put(out, v.p + at, have);
+		if (have < part)
+			put_zeros(out, part - have);
+		offset += part;
+		left -= part;
+	}
+	return 0;
+}

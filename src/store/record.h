@@ -1,0 +1,102 @@
+/* Records as bytes: keys, and the values behind them. docs/store-format.md is the specification.
+ * Decoders check every byte; they return NULL or what is wrong, in a few words. */
+#ifndef RFS_STORE_RECORD_H
+#define RFS_STORE_RECORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "../base/buf.h"
+#include "../base/op.h"
+#include "engine.h"
+#include "store.h"
+
+#define STORE_FORMAT_VERSION 1u
+#define STORE_REPLY_DATA_MAX 4096u
+
+#define RECORD_KEY_MAX 17
+struct record_key {
+	uint8_t p[RECORD_KEY_MAX];
+	uint8_t len;
+};
+
+enum record_kind {
+	RECORD_CHUNK = 'C',
+	RECORD_DENTRY = 'D',
+	RECORD_INODE = 'I',
+	RECORD_META = 'M',
+	RECORD_ORPHAN = 'O',
+	RECORD_REPLY = 'R',
+	RECORD_SESSION = 'S',
+};
+
+struct record_key record_key_meta(void);
+struct record_key record_key_inode(uint64_t ino);
+struct record_key record_key_chunk(uint64_t ino, uint64_t chunk);
+struct record_key record_key_dentry(uint64_t dir, uint64_t cookie);
+struct record_key record_key_orphan(uint64_t session, uint64_t ino);
+struct record_key record_key_session(uint64_t id);
+struct record_key record_key_reply(uint64_t session, uint32_t slot);
+
+/* All records of a kind; of a kind and a first number (a file's chunks, a directory's entries, …).
+ */
+struct record_key record_prefix(enum record_kind kind);
+struct record_key record_prefix_of(enum record_kind kind, uint64_t first);
+
+static inline struct engine_bytes record_key_bytes(const struct record_key *k)
+{
+	return (struct engine_bytes){k->p, k->len};
+}
+
+/* A key taken apart; `second` 0 where the kind has one number. */
+struct record_key_parts {
+	enum record_kind kind;
+	uint64_t first, second;
+};
+const char *record_key_parse(struct engine_bytes key, struct record_key_parts *parts);
+
+#define RECORD_META_BYTES 72u
+struct record_meta {
+	uint32_t version;
+	struct raft_pos applied;
+	uint64_t digest, next_ino;
+	struct store_counts counts;
+};
+void record_put_meta(struct buf *b, const struct record_meta *m);
+/* With another version only m->version is set, and that is not an error here. */
+const char *record_get_meta(struct engine_bytes v, struct record_meta *m);
+
+#define RECORD_INODE_HEAD 96u
+struct record_inode {
+	struct fs_attr attr;
+	uint64_t parent, entries; /* directories */
+	const uint8_t *data;      /* small content; borrowed */
+	uint32_t data_len;
+};
+void record_put_inode(struct buf *b, const struct record_inode *n);
+const char *record_get_inode(struct engine_bytes v, uint64_t ino, struct record_inode *n);
+
+struct record_dentry {
+	uint64_t ino;       /* 0: a placeholder */
+	uint8_t type;       /* mode >> 12 */
+	struct fs_str name; /* borrowed */
+};
+void record_put_dentry(struct buf *b, const struct record_dentry *d);
+const char *record_get_dentry(struct engine_bytes v, struct record_dentry *d);
+
+void record_put_session(struct buf *b, uint64_t timeout_ms);
+const char *record_get_session(struct engine_bytes v, uint64_t *timeout_ms);
+
+struct record_reply {
+	uint64_t seq, lowest;
+	struct fs_result res; /* data borrowed */
+};
+void record_put_reply(struct buf *b, const struct record_reply *r);
+const char *record_get_reply(struct engine_bytes v, struct record_reply *r);
+
+const char *record_check_chunk(struct engine_bytes v);
+
+/* Whether the content of an inode stands in its own record. */
+bool record_is_inline(uint32_t mode, uint64_t size);
+
+#endif

@@ -1,0 +1,276 @@
+/* Opening, the applied position, and the way of a command through the store. */
+#include "store_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include "../base/check.h"
+#include "../base/mem.h"
+
+#define STORE_MAGIC 0x53544f52u
+#define FLAGS_ALL                                                                                  \
+	((uint32_t)(FS_F_EXCL | FS_F_NOREPLACE | FS_F_EXCHANGE | FS_F_APPEND | FS_F_TRUNC |        \
+	            FS_F_RECURSIVE | FS_F_KILL_SUID))
+
+/* ---- open and close ---- */
+
+static int give_failure(const struct store *s, struct rfs_err *err)
+{
+	if (err != NULL)
+		*err = s->fail;
+	return s->fail.code;
+}
+
+static bool has_records(struct store *s)
+{
+	struct engine_iter *it =
+	        s->e->vt->iter_open(s->e, (struct engine_bytes){0}, (struct engine_bytes){0});
+	struct engine_bytes key, value;
+	struct rfs_err err = {0};
+	int rc = s->e->vt->iter_next(it, &key, &value, &err);
+
+	s->e->vt->iter_close(it);
+	if (rc < 0)
+		s->fail = err;
+	return rc > 0;
+}
+
+static int make_new(struct store *s)
+{
+	if (has_records(s))
+		return store_fail(s, RFS_ECORRUPT,
+		                  "there are records, but not the one of the store itself (M)");
+	if (s->fail.code != 0)
+		return STORE_FAILED;
+	s->m = (struct record_meta){.version = STORE_FORMAT_VERSION};
+	return store_inode_make_root(s);
+}
+
+static int load(struct store *s)
+{
+	struct record_key k = record_key_meta();
+	struct engine_bytes v;
+	const char *bad;
+	int rc = store_state_get(s, &k, &v);
+
+	if (rc < 0)
+		return rc;
+	if (rc == 0)
+		return make_new(s);
+	bad = record_get_meta(v, &s->m);
+	if (bad != NULL)
+		return store_fail_record(s, record_key_bytes(&k), bad);
+	if (s->m.version != STORE_FORMAT_VERSION)
+		return store_fail(s, RFS_EVERSION,
+		                  "format version %u; this program knows version %u", s->m.version,
+		                  STORE_FORMAT_VERSION);
+	s->committed = s->m.applied;
+	return store_session_load_all(s);
+}
+
+static int open_engine(struct store *s, const char *dir, struct rfs_err *err)
+{
+	s->engine_borrowed = s->opts.engine != NULL;
+	if (s->engine_borrowed) {
+		s->e = s->opts.engine;
+		return 0;
+	}
+	if (s->opts.memory)
+		return engine_mem_open(&s->e, err);
+	s->dir = mem_strdup(dir);
+	return engine_rocks_open(&s->e, dir, err);
+}
+
+static void free_store(struct store *s)
+{
+	store_session_free_all(s);
+	buf_free(&s->rec);
+	buf_free(&s->out);
+	buf_free(&s->chunk);
+	free(s->dir);
+	s->magic = 0;
+	free(s);
+}
+
+int store_open(struct store **out, const char *dir, const struct store_opts *opts,
+               struct rfs_err *err)
+{
+	struct store *s = mem_zalloc(sizeof(*s));
+	int rc;
+
+	RFS_MAGIC_SET(s, STORE_MAGIC);
+	s->opts = *opts;
+	s->dentry_hash_mask = STORE_DENTRY_HASH_MASK;
+	rc = open_engine(s, dir, err);
+	if (rc == 0 && (load(s) != 0 || store_commit(s, NULL) != 0))
+		rc = give_failure(s, err);
+	if (rc == 0) {
+		*out = s;
+		return 0;
+	}
+	if (s->e != NULL && !s->engine_borrowed)
+		s->e->vt->close(s->e);
+	free_store(s);
+	return rc;
+}
+
+void store_close(struct store *s)
+{
+	if (s == NULL)
+		return;
+	RFS_MAGIC_CHECK(s, STORE_MAGIC);
+	if (!s->engine_borrowed) {
+		s->e->vt->close(s->e);
+	} else {
+		s->e->vt->rollback(s->e);
+		(void)s->e->vt->flush(s->e, NULL);
+	}
+	free_store(s);
+}
+
+void store_abandon(struct store *s)
+{
+	RFS_MAGIC_CHECK(s, STORE_MAGIC);
+	rfs_check(s->engine_borrowed);
+	s->e->vt->rollback(s->e);
+	free_store(s);
+}
+
+/* ---- apply ---- */
+
+static int change(struct store *s, const struct store_cmd *cmd, struct fs_result *res)
+{
+	const struct fs_op *op = cmd->op;
+
+	if ((op->flags & ~FLAGS_ALL) != 0)
+		return -EINVAL;
+	switch (op->kind) {
+	case FS_OP_SESSION_OPEN: return store_session_open(s, op->size, res);
+	case FS_OP_SESSION_CLOSE:
+		return cmd->session != 0 ? store_session_end(s, cmd->session) : -EINVAL;
+	case FS_OP_SESSION_EXPIRE:
+		return cmd->session == 0 ? store_session_end(s, op->ino) : -EINVAL;
+	case FS_OP_MKNOD: return store_op_mknod(s, op, res);
+	case FS_OP_LINK: return store_op_link(s, op, res);
+	case FS_OP_UNLINK: return store_op_unlink(s, op, res);
+	case FS_OP_RMDIR: return store_op_rmdir(s, op, res);
+	case FS_OP_RENAME: return store_op_rename(s, op, res);
+	case FS_OP_SETATTR: return store_op_setattr(s, op, res);
+	case FS_OP_WRITE: return store_op_write(s, op, res);
+	case FS_OP_RELEASE: return store_op_release(s, op, res);
+	case FS_OP_PUT: return store_op_put(s, op, res);
+	case FS_OP_DELETE: return store_op_delete(s, op, res);
+	case FS_OP_NONE:
+	case FS_OP_LOOKUP:
+	case FS_OP_GETATTR:
+	case FS_OP_READ:
+	case FS_OP_READLINK:
+	case FS_OP_READDIR:
+	case FS_OP_STATFS:
+	case FS_OP_GET:
+	case FS_OP_RESOLVE: return -EINVAL;
+	}
+	return -EINVAL;
+}
+
+static void apply_command(struct store *s, const struct store_cmd *cmd, struct fs_result *res)
+{
+	struct store_entry_ticket ticket;
+
+	s->now_ns = cmd->time_ns <= INT64_MAX ? (int64_t)cmd->time_ns : INT64_MAX;
+	s->session = cmd->session;
+	if (store_session_enter(s, cmd, res, &ticket) != 1)
+		return;
+	res->err = change(s, cmd, res);
+	if (s->fail.code == 0)
+		(void)store_session_leave(s, cmd, res, &ticket);
+}
+
+int store_apply(struct store *s, struct raft_pos pos, const struct store_cmd *cmd,
+                struct fs_result *res, struct rfs_err *err)
+{
+	RFS_MAGIC_CHECK(s, STORE_MAGIC);
+	rfs_check(pos.index == s->m.applied.index + 1 && pos.term >= s->m.applied.term);
+	*res = (struct fs_result){.index = pos.index};
+	if (s->fail.code != 0)
+		return give_failure(s, err);
+	s->pos = pos;
+	if (cmd != NULL && cmd->op != NULL)
+		apply_command(s, cmd, res);
+	if (s->fail.code != 0)
+		return give_failure(s, err);
+	s->m.applied = pos;
+	return 0;
+}
+
+int store_commit(struct store *s, struct rfs_err *err)
+{
+	struct record_key k = record_key_meta();
+	struct rfs_err e = {0};
+
+	RFS_MAGIC_CHECK(s, STORE_MAGIC);
+	if (s->fail.code != 0)
+		return give_failure(s, err);
+	/* index 0: a new store, whose root is yet to be committed */
+	if (s->m.applied.index == s->committed.index && s->m.applied.index != 0)
+		return 0;
+	buf_clear(&s->rec);
+	record_put_meta(&s->rec, &s->m);
+	if (s->e->vt->put(s->e, record_key_bytes(&k),
+	                  (struct engine_bytes){s->rec.data, s->rec.len}, &e) < 0 ||
+	    s->e->vt->commit(s->e, &e) < 0) {
+		s->fail = e;
+		return give_failure(s, err);
+	}
+	s->committed = s->m.applied;
+	return 0;
+}
+
+int store_flush(struct store *s, struct raft_pos *durable, struct rfs_err *err)
+{
+	struct rfs_err e = {0};
+
+	RFS_MAGIC_CHECK(s, STORE_MAGIC);
+	if (s->fail.code != 0)
+		return give_failure(s, err);
+	if (s->e->vt->flush(s->e, &e) < 0) {
+		s->fail = e;
+		return give_failure(s, err);
+	}
+	*durable = s->committed;
+	return 0;
+}
+
+/* ---- reads ---- */
+
+int store_read(struct store *s, const struct fs_op *op, struct fs_result *res, struct rfs_err *err)
+{
+	RFS_MAGIC_CHECK(s, STORE_MAGIC);
+	*res = (struct fs_result){.index = s->m.applied.index};
+	if (s->fail.code != 0)
+		return give_failure(s, err);
+	buf_clear(&s->out);
+	res->err = store_op_read(s, op, res);
+	if (s->fail.code != 0)
+		return give_failure(s, err);
+	if (res->err == 0) {
+		rfs_check(s->out.len <= UINT32_MAX);
+		res->data = s->out.data;
+		res->data_len = (uint32_t)s->out.len;
+	}
+	return 0;
+}
+
+struct raft_pos store_applied(const struct store *s)
+{
+	return s->m.applied;
+}
+
+void store_get_digest(const struct store *s, struct store_digest *d)
+{
+	*d = (struct store_digest){s->m.applied, s->m.digest};
+}
+
+void store_get_counts(const struct store *s, struct store_counts *c)
+{
+	*c = s->m.counts;
+}

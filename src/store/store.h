@@ -1,0 +1,125 @@
+/* The replicated state machine: a tree of inodes with their bytes, and the clients' sessions, in an
+ * ordered key-value engine (RocksDB with its own WAL off: the Raft log is the WAL).
+ *
+ * Apply is deterministic: the same commands at the same positions leave the same records on every
+ * node. Everything that depends on the state is decided here: O_EXCL, append offsets, emptiness,
+ * NOREPLACE. Records, applied position, sessions and digest of a batch go into the engine in one
+ * atomic write.
+ *
+ * Record formats: docs/store-format.md. Thread: the owner's loop. */
+#ifndef RFS_STORE_STORE_H
+#define RFS_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "../base/entry.h"
+#include "../base/err.h"
+#include "../base/op.h"
+
+struct store;
+struct store_engine;
+
+#define STORE_CHUNK_BYTES  65536u /* a file's bytes live in pieces of this size … */
+#define STORE_INLINE_BYTES 4096u  /* … unless they are this few: then inside the inode's record */
+
+/* A command as it stands in the log. */
+struct store_cmd {
+	uint64_t session; /* 0: none, no exactly-once (SESSION_OPEN, the leader's own commands) */
+	uint64_t seq;     /* 1, 2, … within the session */
+	uint64_t lowest;  /* the client has all answers below this one; they are forgotten */
+	uint64_t time_ns; /* the leader's clock when it was proposed */
+	const struct fs_op *op;
+};
+
+/* A change that a command made; the source of watches, events and later of cache leases. */
+enum store_change_kind {
+	STORE_CHANGE_CREATE = 1,
+	STORE_CHANGE_MODIFY = 2, /* bytes, size or attributes */
+	STORE_CHANGE_REMOVE = 3,
+	STORE_CHANGE_RENAME = 4, /* gone from the old name, there under this one, in one step */
+};
+
+struct store_change {
+	raft_index index;
+	enum store_change_kind kind;
+	uint64_t ino, parent;
+	struct fs_str name;     /* borrowed during the call; empty where only the inode changed */
+	uint64_t old_parent;    /* RENAME: where it was; else 0 … */
+	struct fs_str old_name; /* … and empty */
+	uint64_t version;
+};
+
+struct store_opts {
+	bool memory; /* the in-memory engine (tests, simulator); `dir` is ignored */
+	/* Use this engine instead, which stays the caller's and open after store_close(); `dir` is
+	 * ignored. The simulator keeps its disks that way. */
+	struct store_engine *engine;
+	/* May be NULL; called during store_apply(). */
+	void (*on_change)(void *ctx, const struct store_change *c);
+	void *ctx;
+};
+
+/* Open or make the store in `dir` (whose parent must exist). Errors: RFS_ECORRUPT, RFS_EVERSION,
+ * -EBUSY (open in another process), -errno. */
+int store_open(struct store **out, const char *dir, const struct store_opts *opts,
+               struct rfs_err *err);
+
+/* Close; what was committed and not flushed is flushed first, what was not committed is dropped.
+ * Takes `s`; NULL is fine. */
+void store_close(struct store *s);
+
+/* Let go of `s` as if its process had died: nothing is committed or flushed. Only for a store on a
+ * caller's engine. Takes `s`. */
+void store_abandon(struct store *s);
+
+/* The position of the last command applied and committed; a reopened store may be behind where it
+ * was (the log has the rest), never ahead and never in between. */
+struct raft_pos store_applied(const struct store *s);
+
+/* Apply one command; its position must follow the last one's. `op` NULL: an entry without a command
+ * (a no-op), only the position moves. `res` is the answer for the client, stored with the session
+ * if there is one; a duplicate gets the stored answer and changes nothing. res->data is borrowed
+ * until the next call. A command that is malformed, or of an unknown kind, is answered -EINVAL (the
+ * same on every node). Refused, and not done now: RFS_ESESSION (no such session), RFS_EUNKNOWN
+ * (below the session's lowest: done once, its answer forgotten), RFS_EBUSYLIMIT (4096 answers of
+ * the session are not acknowledged). Returns 0, or a negative error of the engine: then the store
+ * must not be used further. */
+int store_apply(struct store *s, struct raft_pos pos, const struct store_cmd *cmd,
+                struct fs_result *res, struct rfs_err *err);
+
+/* End a batch of store_apply(): everything since the last commit becomes visible to store_read() of
+ * the next process life together or not at all. (Reads of this life see applied commands at once.)
+ */
+int store_commit(struct store *s, struct rfs_err *err);
+
+/* Answer a read from the current state. res->data is borrowed until the next call. Any outcome that
+ * a caller can have caused stands in res->err; returns 0 or a negative error of the engine. */
+int store_read(struct store *s, const struct fs_op *op, struct fs_result *res, struct rfs_err *err);
+
+/* A digest of all replicated records as of `pos`: equal states have equal digests, in any order of
+ * building them. Kept up to date with every change, so asking is free. */
+struct store_digest {
+	struct raft_pos pos;
+	uint64_t value;
+};
+void store_get_digest(const struct store *s, struct store_digest *d);
+
+/* Recompute the digest from every record, and check what the records must agree on (links, sizes,
+ * orphans). 0, or RFS_ECORRUPT with the first disagreement. Slow: the whole store is read. */
+int store_verify(struct store *s, struct rfs_err *err);
+
+/* Call `each` for every open session. */
+void store_each_session(struct store *s, void (*each)(void *ctx, uint64_t id, uint64_t timeout_ms),
+                        void *ctx);
+
+struct store_counts {
+	uint64_t inodes, bytes, sessions; /* bytes: sum of the files' sizes */
+};
+void store_get_counts(const struct store *s, struct store_counts *c);
+
+/* Flush to disk what has been committed; afterwards a reopened store is at least at `*durable`.
+ * Blocks. (Compaction of the log builds on it.) */
+int store_flush(struct store *s, struct raft_pos *durable, struct rfs_err *err);
+
+#endif

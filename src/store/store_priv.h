@@ -1,0 +1,199 @@
+/* What the files of the store share. Two kinds of failure never mix:
+ *
+ *   an outcome, 0 or a negative errno, is what an operation gives its caller, the same on every
+ * node; a failure of the engine or damaged records stick in s->fail, and functions return
+ * STORE_FAILED for it.
+ *
+ * So any value but 0 ends an operation at once, and the two functions of store.h look at s->fail
+ * last. An operation checks everything that can make its outcome negative before it changes the
+ * first record. */
+#ifndef RFS_STORE_STORE_PRIV_H
+#define RFS_STORE_STORE_PRIV_H
+
+#include <uthash.h>
+#include "../base/buf.h"
+#include "engine.h"
+#include "record.h"
+#include "store.h"
+
+#define STORE_FAILED (-9999)
+
+#define STORE_LINKS_MAX              65000u      /* hard links of a file; then -EMLINK */
+#define STORE_DIR_LINKS_MAX          0x7fffffffu /* two and the directories in a directory */
+#define STORE_DENTRY_ORDINALS        256u        /* names of one hash in one directory */
+#define STORE_DENTRY_HASH_MASK       ((1ull << 55) - 1)
+#define STORE_REPLIES_MAX            4096u /* unacknowledged replies of a session */
+#define STORE_SESSION_TIMEOUT_MS_MAX (7ull * 24 * 3600 * 1000)
+
+struct store_session;
+struct store_slot;
+
+struct store {
+	uint32_t magic;
+	struct store_engine *e;
+	bool engine_borrowed;
+	char *dir; /* for messages and statvfs; NULL for memory */
+	struct store_opts opts;
+
+	struct record_meta m;      /* as after the last command applied */
+	struct raft_pos committed; /* … and what the engine has */
+	struct store_session *sessions;
+	struct rfs_err fail;
+
+	struct raft_pos pos; /* of the command being applied, and its time */
+	int64_t now_ns;
+	uint64_t session;
+
+	uint64_t dentry_hash_mask; /* tests narrow it so that names collide */
+
+	struct buf rec;   /* a record being written */
+	struct buf out;   /* data of a result */
+	struct buf chunk; /* a chunk being changed */
+};
+
+/* ---- state.c: records with their weight in the digest ---- */
+
+/* Note a failure; returns STORE_FAILED. The first one stays. */
+int store_fail(struct store *s, int code, const char *fmt, ...)
+        __attribute__((format(printf, 3, 4)));
+/* Note that the record behind `key` is damaged. */
+int store_fail_record(struct store *s, struct engine_bytes key, const char *what);
+
+uint64_t store_weight(struct engine_bytes key, struct engine_bytes value);
+
+/* 1 with *value borrowed until the next store_state_*() call, 0, STORE_FAILED. */
+int store_state_get(struct store *s, const struct record_key *k, struct engine_bytes *value);
+/* Put or delete where the old record's weight is known (0: there was none). */
+int store_state_put(struct store *s, const struct record_key *k, struct engine_bytes v,
+                    uint64_t old_weight, uint64_t *new_weight);
+int store_state_del(struct store *s, const struct record_key *k, uint64_t old_weight);
+
+/* Iterate. While one is open nothing may be changed. next: 1, 0, STORE_FAILED; the key has passed
+ * record_key_parse(). */
+struct store_walk {
+	struct engine_iter *it;
+	struct record_key_parts key;
+	struct engine_bytes key_bytes, value;
+};
+void store_walk_open(struct store *s, struct store_walk *w, const struct record_key *prefix,
+                     const struct record_key *from);
+int store_walk_next(struct store *s, struct store_walk *w);
+void store_walk_close(struct store *s, struct store_walk *w);
+
+void store_emit(struct store *s, const struct store_change *c);
+
+/* ---- inode.c ---- */
+
+/* An inode in hand. Small content is in data[0..attr.size). */
+struct store_inode {
+	struct fs_attr attr;
+	uint64_t parent, entries;
+	uint64_t weight; /* of the record as it is in the engine; 0: none yet */
+	uint8_t data[STORE_INLINE_BYTES];
+};
+
+/* 0, or `absent` (the caller's errno for it), or STORE_FAILED. */
+int store_inode_load(struct store *s, uint64_t ino, int absent, struct store_inode *n);
+/* … and that it is a directory, -ENOTDIR. */
+int store_inode_load_dir(struct store *s, uint64_t ino, struct store_inode *n);
+/* … that a name leads to: it must be there. */
+int store_inode_load_entry(struct store *s, const struct store_slot *slot, struct store_inode *n);
+int store_inode_save(struct store *s, struct store_inode *n);
+/* A new one with the next number and the times of this command, to be put into `dir`, whose group
+ * it inherits if that has its set-group-id bit; counted, not yet saved. */
+void store_inode_init(struct store *s, struct store_inode *n, const struct store_inode *dir,
+                      uint32_t mode, uint32_t uid, uint32_t gid);
+int store_inode_make_root(struct store *s); /* of a new store; saved */
+/* Remove it with all its bytes. */
+int store_inode_free(struct store *s, struct store_inode *n);
+/* Note a change now: ctime, and mtime where the content changed, go up; version. */
+void store_inode_touch(struct store *s, struct store_inode *n, bool content);
+
+/* ---- file.c: a regular file's bytes; the inode is the caller's to save ---- */
+
+int store_file_resize(struct store *s, struct store_inode *n, uint64_t size);
+int store_file_write(struct store *s, struct store_inode *n, uint64_t offset, const void *data,
+                     size_t len);
+/* Append up to `len` bytes from `offset` to `out`; fewer only at the end of the file. */
+int store_file_read(struct store *s, const struct store_inode *n, uint64_t offset, uint64_t len,
+                    struct buf *out);
+int store_file_clear(struct store *s, struct store_inode *n); /* remove all chunks */
+
+/* ---- dir.c ---- */
+
+/* What stands under a name, and where a new entry of that name would stand. */
+struct store_slot {
+	bool found;
+	uint64_t ino;
+	uint32_t type;   /* mode & S_IFMT, if found */
+	uint64_t cookie; /* of the entry, or where to put it */
+	uint64_t weight; /* of the record at cookie; 0: none */
+	bool full;       /* not found, and no cookie is left: -ENOSPC */
+};
+
+int store_dir_lookup(struct store *s, uint64_t dir, struct fs_str name, struct store_slot *slot);
+/* The three changes keep dir->entries, links and times; the caller saves `dir`. */
+int store_dir_add(struct store *s, struct store_inode *dir, const struct store_slot *slot,
+                  struct fs_str name, uint64_t ino, uint32_t mode);
+int store_dir_replace(struct store *s, struct store_inode *dir, const struct store_slot *slot,
+                      struct fs_str name, uint64_t ino, uint32_t mode);
+int store_dir_remove(struct store *s, struct store_inode *dir, const struct store_slot *slot);
+uint64_t store_dir_cookie(const struct store *s, struct fs_str name); /* with ordinal 0 */
+
+/* ---- session.c ---- */
+
+struct store_entry_ticket {
+	struct store_session *session; /* NULL: none to keep a reply for */
+	uint32_t slot;
+	uint64_t lowest;
+};
+
+/* Before a command: 1: apply it, then store_session_leave(). 0: *res is the answer. STORE_FAILED.
+ */
+int store_session_enter(struct store *s, const struct store_cmd *cmd, struct fs_result *res,
+                        struct store_entry_ticket *t);
+int store_session_leave(struct store *s, const struct store_cmd *cmd, const struct fs_result *res,
+                        const struct store_entry_ticket *t);
+int store_session_open(struct store *s, uint64_t timeout_ms, struct fs_result *res);
+int store_session_end(struct store *s, uint64_t id); /* -ENOENT */
+bool store_session_known(const struct store *s, uint64_t id);
+int store_session_load_all(struct store *s);
+void store_session_free_all(struct store *s);
+
+/* ---- op_*.c: one operation each; outcome ---- */
+
+typedef int (*store_op_fn)(struct store *s, const struct fs_op *op, struct fs_result *res);
+
+int store_op_mknod(struct store *s, const struct fs_op *op, struct fs_result *res);
+int store_op_link(struct store *s, const struct fs_op *op, struct fs_result *res);
+int store_op_unlink(struct store *s, const struct fs_op *op, struct fs_result *res);
+int store_op_rmdir(struct store *s, const struct fs_op *op, struct fs_result *res);
+int store_op_rename(struct store *s, const struct fs_op *op, struct fs_result *res);
+int store_op_setattr(struct store *s, const struct fs_op *op, struct fs_result *res);
+int store_op_write(struct store *s, const struct fs_op *op, struct fs_result *res);
+int store_op_release(struct store *s, const struct fs_op *op, struct fs_result *res);
+int store_op_put(struct store *s, const struct fs_op *op, struct fs_result *res);
+int store_op_delete(struct store *s, const struct fs_op *op, struct fs_result *res);
+int store_op_read(struct store *s, const struct fs_op *op, struct fs_result *res); /* every read */
+
+/* Take one link off a file. Without links it goes, or becomes this session's orphan if it is
+ * `keep_ino`; *lost is then its number, else 0. Saves or frees `n`. */
+int store_drop_link(struct store *s, struct store_inode *n, uint64_t keep_ino, uint64_t *lost);
+
+/* path.c: follow a path to its last component. */
+struct store_path {
+	uint64_t dir;           /* the last directory that exists */
+	struct fs_str name;     /* the component looked for there */
+	struct fs_str rest;     /* what follows; not empty: directories are missing */
+	struct store_slot slot; /* of name in dir */
+};
+
+/* 0, -EINVAL, -ENAMETOOLONG, -ENOTDIR, -ELOOP (a symlink before the last component), STORE_FAILED.
+ */
+int store_path_walk(struct store *s, struct fs_str path, struct store_path *out);
+/* The inode at `path`. -ENOENT and the above. */
+int store_path_load(struct store *s, struct fs_str path, struct store_inode *n);
+
+void store_result_attr(struct fs_result *res, const struct store_inode *n);
+
+#endif

@@ -1,0 +1,322 @@
+/* Reads every record and checks what they must agree on. What each record says of inodes is
+ * gathered in one table; then each inode is compared with what the others say of it. */
+#include "store_priv.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+#include "../base/mem.h"
+
+struct seen {
+	uint64_t ino;
+	/* from its own record */
+	bool known;
+	struct fs_attr attr;
+	uint64_t parent, entries;
+	/* from the names that lead to it */
+	uint64_t names, named_in;
+	uint8_t type;
+	/* from the names in it */
+	uint64_t names_in, dirs_in;
+	/* from its chunks */
+	uint64_t chunk_blocks, chunk_end;
+	uint64_t orphans;
+	bool below_root;
+	UT_hash_handle hh;
+};
+
+struct verify {
+	struct store *s;
+	struct seen *inodes;
+	uint64_t digest, ino_max;
+	struct store_counts counts;
+	/* the name before this one */
+	uint64_t last_dir, last_cookie;
+	bool last_placeholder;
+};
+
+static struct seen *seen_of(struct verify *v, uint64_t ino)
+{
+	struct seen *n;
+
+	HASH_FIND(hh, v->inodes, &ino, sizeof(ino), n);
+	if (n == NULL) {
+		n = mem_zalloc(sizeof(*n));
+		n->ino = ino;
+		HASH_ADD(hh, v->inodes, ino, sizeof(n->ino), n);
+	}
+	return n;
+}
+
+static void free_seen(struct verify *v)
+{
+	struct seen *n = v->inodes, *next;
+
+	HASH_CLEAR(hh, v->inodes); /* the elements stay linked in their order */
+	for (; n != NULL; n = next) {
+		next = n->hh.next;
+		free(n);
+	}
+}
+
+/* ---- each record by itself; NULL, or what is wrong with it ---- */
+
+static const char *see_inode(struct verify *v, const struct store_walk *w)
+{
+	struct seen *n = seen_of(v, w->key.first);
+	struct record_inode r;
+	const char *bad = record_get_inode(w->value, w->key.first, &r);
+
+	if (bad != NULL)
+		return bad;
+	n->known = true;
+	n->attr = r.attr;
+	n->parent = r.parent;
+	n->entries = r.entries;
+	v->counts.inodes++;
+	if (S_ISREG(r.attr.mode))
+		v->counts.bytes += r.attr.size;
+	if (w->key.first > v->ino_max)
+		v->ino_max = w->key.first;
+	return r.attr.version > v->s->m.applied.index ? "changed by an entry that is not applied"
+	                                              : NULL;
+}
+
+static const char *see_chunk(struct verify *v, const struct store_walk *w)
+{
+	struct seen *n = seen_of(v, w->key.first);
+	const char *bad = record_check_chunk(w->value);
+
+	if (bad != NULL)
+		return bad;
+	if (w->key.second >= FS_FILE_BYTES_MAX / STORE_CHUNK_BYTES)
+		return "chunk beyond the largest file";
+	n->chunk_blocks += (w->value.len + 511) / 512;
+	n->chunk_end = w->key.second * STORE_CHUNK_BYTES + w->value.len;
+	return NULL;
+}
+
+/* Ordinals of a hash have no gap and do not end with a placeholder. */
+static const char *see_cookie(struct verify *v, const struct store_walk *w, bool placeholder)
+{
+	bool follows = w->key.second % STORE_DENTRY_ORDINALS != 0;
+
+	if (follows && (v->last_dir != w->key.first || v->last_cookie + 1 != w->key.second))
+		return "a gap before this ordinal";
+	if (!follows && v->last_placeholder)
+		return "before this one stands a placeholder that nothing follows";
+	v->last_dir = w->key.first;
+	v->last_cookie = w->key.second;
+	v->last_placeholder = placeholder;
+	return NULL;
+}
+
+static const char *see_name(struct verify *v, const struct store_walk *w,
+                            const struct record_dentry *d)
+{
+	struct seen *dir = seen_of(v, w->key.first), *n = seen_of(v, d->ino);
+
+	if (w->key.second - w->key.second % STORE_DENTRY_ORDINALS !=
+	    store_dir_cookie(v->s, d->name))
+		return "the cookie is not this name's";
+	if (n->names > 0 && n->type != d->type)
+		return "names of one inode say different types";
+	n->names++;
+	n->named_in = w->key.first;
+	n->type = d->type;
+	dir->names_in++;
+	if (S_ISDIR((uint32_t)d->type << 12))
+		dir->dirs_in++;
+	return NULL;
+}
+
+static const char *see_dentry(struct verify *v, const struct store_walk *w)
+{
+	struct record_dentry d;
+	const char *bad = record_get_dentry(w->value, &d);
+
+	if (bad == NULL)
+		bad = see_cookie(v, w, d.ino == 0);
+	return bad != NULL || d.ino == 0 ? bad : see_name(v, w, &d);
+}
+
+static const char *see_orphan(struct verify *v, const struct store_walk *w)
+{
+	if (w->value.len != 0)
+		return "orphan with a value";
+	seen_of(v, w->key.second)->orphans++;
+	return store_session_known(v->s, w->key.first) ? NULL
+	                                               : "orphan of a session that is not there";
+}
+
+static const char *see_reply(struct verify *v, const struct store_walk *w)
+{
+	struct record_reply r;
+
+	if (!store_session_known(v->s, w->key.first))
+		return "reply of a session that is not there";
+	return record_get_reply(w->value, &r);
+}
+
+static const char *see_session(struct verify *v, const struct store_walk *w)
+{
+	uint64_t timeout_ms;
+
+	v->counts.sessions++;
+	if (!store_session_known(v->s, w->key.first))
+		return "session that memory does not know";
+	return record_get_session(w->value, &timeout_ms);
+}
+
+static const char *see(struct verify *v, const struct store_walk *w)
+{
+	if (w->key.kind != RECORD_META)
+		v->digest += store_weight(w->key_bytes, w->value);
+	switch (w->key.kind) {
+	case RECORD_CHUNK: return see_chunk(v, w);
+	case RECORD_DENTRY: return see_dentry(v, w);
+	case RECORD_INODE: return see_inode(v, w);
+	case RECORD_META: return NULL;
+	case RECORD_ORPHAN: return see_orphan(v, w);
+	case RECORD_REPLY: return see_reply(v, w);
+	case RECORD_SESSION: return see_session(v, w);
+	}
+	return NULL;
+}
+
+static int see_all(struct verify *v)
+{
+	const struct record_key all = {.len = 0};
+	struct store_walk w;
+	const char *bad;
+	int rc;
+
+	store_walk_open(v->s, &w, &all, NULL);
+	while ((rc = store_walk_next(v->s, &w)) > 0) {
+		bad = see(v, &w);
+		if (bad != NULL) {
+			rc = store_fail_record(v->s, w.key_bytes, bad);
+			break;
+		}
+	}
+	store_walk_close(v->s, &w);
+	if (rc == 0 && v->last_placeholder)
+		rc = store_fail(v->s, RFS_ECORRUPT,
+		                "the last name of directory %llu is a placeholder",
+		                (unsigned long long)v->last_dir);
+	return rc;
+}
+
+/* ---- inodes against what others say of them ---- */
+
+static const char *check_dir(const struct seen *n)
+{
+	if (n->entries != n->names_in)
+		return "a directory's number of names is wrong";
+	if (n->attr.nlink != 2 + n->dirs_in)
+		return "a directory's links are wrong";
+	if (n->ino == FS_ROOT_INO)
+		return n->names == 0 && n->parent == FS_ROOT_INO
+		               ? NULL
+		               : "the root has a name or a parent";
+	if (n->names != 1 || n->named_in != n->parent)
+		return "a directory's parent is not the one that names it";
+	return n->orphans == 0 ? NULL : "a directory is an orphan";
+}
+
+static const char *check_file(const struct seen *n)
+{
+	bool chunks = S_ISREG(n->attr.mode) && !record_is_inline(n->attr.mode, n->attr.size);
+
+	if (n->names_in != 0)
+		return "there are names in what is no directory";
+	if (n->attr.nlink != n->names)
+		return "links and names differ in number";
+	if (n->orphans != (n->attr.nlink == 0 ? 1 : 0))
+		return "it has no names and is no orphan, or both";
+	if (n->chunk_end > (chunks ? n->attr.size : 0))
+		return "there are chunks beyond the size";
+	if (chunks && n->attr.blocks != n->chunk_blocks)
+		return "the number of blocks is wrong";
+	return NULL;
+}
+
+static const char *check_inode(const struct seen *n)
+{
+	if (!n->known)
+		return "it is spoken of and does not exist";
+	if (n->names > 0 && n->type != (n->attr.mode & S_IFMT) >> 12)
+		return "its names say another type";
+	return S_ISDIR(n->attr.mode) ? check_dir(n) : check_file(n);
+}
+
+/* Follow a directory's parents up to the root or to one that is known to be below it; every
+ * directory has one parent, so what does not get there within as many steps as there are inodes
+ * goes round in a circle. */
+static bool reaches_root(struct verify *v, struct seen *dir)
+{
+	struct seen *at = dir;
+
+	for (uint64_t steps = 0; !at->below_root && at->ino != FS_ROOT_INO; steps++) {
+		if (steps > v->counts.inodes)
+			return false;
+		at = seen_of(v, at->parent);
+	}
+	for (at = dir; !at->below_root && at->ino != FS_ROOT_INO; at = seen_of(v, at->parent))
+		at->below_root = true;
+	return true;
+}
+
+static int check_inodes(struct verify *v)
+{
+	struct seen *n, *next;
+	const char *bad;
+
+	HASH_ITER (hh, v->inodes, n, next) {
+		bad = check_inode(n);
+		if (bad != NULL)
+			return store_fail(v->s, RFS_ECORRUPT, "inode %llu: %s",
+			                  (unsigned long long)n->ino, bad);
+	}
+	HASH_ITER (hh, v->inodes, n, next) {
+		if (S_ISDIR(n->attr.mode) && !reaches_root(v, n))
+			return store_fail(v->s, RFS_ECORRUPT,
+			                  "directory %llu is not below the root",
+			                  (unsigned long long)n->ino);
+	}
+	return 0;
+}
+
+static int compare(struct store *s, const char *what, uint64_t kept, uint64_t found)
+{
+	if (kept == found)
+		return 0;
+	return store_fail(s, RFS_ECORRUPT, "%s: kept as %llu, but the records give %llu", what,
+	                  (unsigned long long)kept, (unsigned long long)found);
+}
+
+static int check_totals(struct verify *v)
+{
+	const struct record_meta *m = &v->s->m;
+
+	if (compare(v->s, "number of inodes", m->counts.inodes, v->counts.inodes) != 0 ||
+	    compare(v->s, "bytes", m->counts.bytes, v->counts.bytes) != 0 ||
+	    compare(v->s, "number of sessions", m->counts.sessions, v->counts.sessions) != 0 ||
+	    compare(v->s, "digest", m->digest, v->digest) != 0)
+		return STORE_FAILED;
+	if (v->ino_max >= m->next_ino)
+		return store_fail(v->s, RFS_ECORRUPT, "inode %llu is above the next number, %llu",
+		                  (unsigned long long)v->ino_max, (unsigned long long)m->next_ino);
+	return 0;
+}
+
+int store_verify(struct store *s, struct rfs_err *err)
+{
+	struct verify v = {.s = s};
+
+	if (s->fail.code == 0 && see_all(&v) == 0 && check_inodes(&v) == 0)
+		(void)check_totals(&v);
+	free_seen(&v);
+	if (s->fail.code != 0 && err != NULL)
+		*err = s->fail;
+	return s->fail.code;
+}
