@@ -1,0 +1,149 @@
+/* The first frame each way: do we speak the same protocol, are we of the same cluster, is this the
+ * node meant? */
+#include <stdio.h>
+#include <string.h>
+#include "conn_priv.h"
+
+/* The highest version in both ranges; 0 if there is none. */
+static uint32_t common_version(uint32_t min, uint32_t max)
+{
+	uint32_t low = min > WIRE_VERSION_MIN ? min : WIRE_VERSION_MIN;
+	uint32_t high = max < WIRE_VERSION_MAX ? max : WIRE_VERSION_MAX;
+
+	return low <= high ? high : 0;
+}
+
+/* A stranger's words end up in our log and on terminals. */
+static void make_printable(char *s)
+{
+	for (; *s != '\0'; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			*s = '?';
+}
+
+void hello_send(struct net_conn *c)
+{
+	struct wire_hello h = {
+	        .version_min = WIRE_VERSION_MIN,
+	        .version_max = WIRE_VERSION_MAX,
+	        .node_id = c->self->node_id,
+	        .incarnation = c->self->incarnation,
+	        .to_node = c->to_node,
+	};
+
+	memcpy(h.cluster, c->self->cluster, sizeof(h.cluster));
+	wire_put_hello(&c->out, &h);
+	conn_write_out(c);
+}
+
+/* ---- accepting side ---- */
+
+/* 0, or what stands against this peer, in words for the peer: "this" is we. */
+static int judge_hello(const struct net_identity *self, const struct wire_hello *h,
+                       struct rfs_err *err)
+{
+	if (common_version(h->version_min, h->version_max) == 0)
+		return rfs_err_set(
+		        err, RFS_EVERSION,
+		        "this node speaks protocol versions %u to %u, the caller %u to %u",
+		        WIRE_VERSION_MIN, WIRE_VERSION_MAX, h->version_min, h->version_max);
+	if (h->cluster[0] != '\0' && strcmp(h->cluster, self->cluster) != 0)
+		return rfs_err_set(err, RFS_EIDENTITY,
+		                   "this node belongs to cluster \"%s\", the caller to \"%s\"",
+		                   self->cluster, h->cluster);
+	if (h->to_node != 0 && h->to_node != self->node_id)
+		return rfs_err_set(err, RFS_EIDENTITY, "this is node %llu, not node %llu",
+		                   (unsigned long long)self->node_id,
+		                   (unsigned long long)h->to_node);
+	if (h->node_id != 0 && h->node_id == self->node_id)
+		return rfs_err_set(err, RFS_EIDENTITY, "this is node %llu, and so says the caller",
+		                   (unsigned long long)self->node_id);
+	return 0;
+}
+
+static void answer(struct net_conn *c, uint32_t version, const struct rfs_err *refusal)
+{
+	struct wire_hello_reply r = {
+	        .version = version,
+	        .node_id = c->self->node_id,
+	        .incarnation = c->self->incarnation,
+	        .code = refusal->code,
+	};
+
+	memcpy(r.cluster, c->self->cluster, sizeof(r.cluster));
+	(void)snprintf(r.text, sizeof(r.text), "%.255s", refusal->msg);
+	wire_put_hello_reply(&c->out, &r);
+	conn_write_out(c);
+}
+
+static void refuse(struct net_conn *c, const struct rfs_err *refusal)
+{
+	conn_read_off(c);
+	(void)rfs_err_set(&c->why, refusal->code, "%s: %s", c->name, refusal->msg);
+	c->state = CONN_REFUSING; /* ends as soon as the answer is written */
+	answer(c, 0, refusal);
+}
+
+static void take_hello(struct net_conn *c, const struct frame *f)
+{
+	struct rfs_err err = {0};
+	struct wire_hello h;
+
+	if (f->type != FRAME_HELLO) {
+		conn_fail(c, RFS_EPROTO, "frame of type %u where a hello must stand", f->type);
+		return;
+	}
+	if (wire_get_hello(f->payload, f->len, &h, &err) != 0) {
+		conn_fail(c, err.code, "%s", err.msg);
+		return;
+	}
+	make_printable(h.cluster);
+	if (judge_hello(c->self, &h, &err) != 0) {
+		refuse(c, &err);
+		return;
+	}
+	answer(c, common_version(h.version_min, h.version_max), &err);
+	if (c->state == CONN_HELLO)
+		conn_ready(c, h.node_id, h.incarnation);
+}
+
+/* ---- dialling side ---- */
+
+static void take_reply(struct net_conn *c, const struct frame *f)
+{
+	struct rfs_err err = {0};
+	struct wire_hello_reply r;
+
+	if (f->type != FRAME_HELLO_REPLY) {
+		conn_fail(c, RFS_EPROTO, "frame of type %u where the answer to a hello must stand",
+		          f->type);
+		return;
+	}
+	if (wire_get_hello_reply(f->payload, f->len, &r, &err) != 0) {
+		conn_fail(c, err.code, "%s", err.msg);
+		return;
+	}
+	make_printable(r.cluster);
+	make_printable(r.text);
+	if (r.code != 0)
+		conn_fail(c, r.code, "refused: %s", r.text);
+	else if (common_version(r.version, r.version) == 0)
+		conn_fail(c, RFS_EVERSION, "answers with protocol version %u, we speak %u to %u",
+		          r.version, WIRE_VERSION_MIN, WIRE_VERSION_MAX);
+	else if (c->self->cluster[0] != '\0' && strcmp(r.cluster, c->self->cluster) != 0)
+		conn_fail(c, RFS_EIDENTITY, "belongs to cluster \"%s\", not \"%s\"", r.cluster,
+		          c->self->cluster);
+	else if (c->to_node != 0 && r.node_id != c->to_node)
+		conn_fail(c, RFS_EIDENTITY, "is node %llu, not node %llu",
+		          (unsigned long long)r.node_id, (unsigned long long)c->to_node);
+	else
+		conn_ready(c, r.node_id, r.incarnation);
+}
+
+void hello_take(struct net_conn *c, const struct frame *f)
+{
+	if (c->listener != NULL)
+		take_hello(c, f);
+	else
+		take_reply(c, f);
+}

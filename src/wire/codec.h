@@ -1,0 +1,110 @@
+/* Between our structs and raftfs.proto's bytes. Encoders append a whole frame to `b`; decoders
+ * check every field that has a range and leave nothing out of it. Decoded structs borrow from the
+ * decoder's own arena: `struct wire_arena`, reset by the caller when it is done with them.
+ *
+ * Errors of decoders: RFS_ECORRUPT with what was wrong. Thread: any, one arena a thread. */
+#ifndef RFS_WIRE_CODEC_H
+#define RFS_WIRE_CODEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "../base/buf.h"
+#include "../base/entry.h"
+#include "../base/err.h"
+#include "../base/op.h"
+#include "../raft/raft.h"
+#include "../store/store.h"
+
+#define WIRE_VERSION_MIN 1u
+#define WIRE_VERSION_MAX 1u
+#define WIRE_TEXT_MAX    256u
+#define WIRE_MEMBERS_MAX 32u
+
+/* Bump allocator behind protobuf-c's allocator hooks: decode, use, reset. Any number of messages
+ * may be decoded between two resets, but nothing is given back before. One message may take a few
+ * times a frame's size and is refused (RFS_ECORRUPT) beyond that. */
+struct wire_arena;
+struct wire_arena *wire_arena_new(void);
+void wire_arena_reset(struct wire_arena *a);
+void wire_arena_free(struct wire_arena *a);
+
+struct wire_hello {
+	uint32_t version_min, version_max;
+	char cluster[64];
+	uint64_t node_id, incarnation, to_node;
+};
+
+struct wire_hello_reply {
+	uint32_t version;
+	char cluster[64];
+	uint64_t node_id, incarnation;
+	int code;
+	char text[WIRE_TEXT_MAX];
+};
+
+struct wire_request {
+	uint64_t id, session, seq, lowest;
+	struct fs_op op;
+};
+
+struct wire_reply {
+	uint64_t id;
+	struct fs_result result;
+	uint64_t leader_id;
+	char leader_address[WIRE_TEXT_MAX]; /* host:port; "" if unknown */
+};
+
+struct wire_keep_alive_reply {
+	uint64_t session;
+	bool expired;
+};
+
+struct wire_member {
+	uint64_t id, match;
+	char address[WIRE_TEXT_MAX];
+	bool learner, up;
+};
+
+struct wire_status {
+	uint64_t id, node_id, term, leader_id, last, commit, applied, digest, incarnation;
+	uint64_t log_first, log_bytes, sessions, inodes, uptime_ms;
+	char address[WIRE_TEXT_MAX], leader_address[WIRE_TEXT_MAX], role[32], cluster[64],
+	        version[32];
+	struct wire_member members[WIRE_MEMBERS_MAX];
+	size_t n_members;
+};
+
+void wire_put_hello(struct buf *b, const struct wire_hello *h);
+void wire_put_hello_reply(struct buf *b, const struct wire_hello_reply *h);
+/* APPEND takes its entries from m->entries (payload pointers set), not from first. */
+void wire_put_raft(struct buf *b, const struct raft_msg *m);
+void wire_put_request(struct buf *b, const struct wire_request *r);
+void wire_put_reply(struct buf *b, const struct wire_reply *r);
+void wire_put_keep_alive(struct buf *b, uint64_t session);
+void wire_put_keep_alive_reply(struct buf *b, const struct wire_keep_alive_reply *r);
+void wire_put_status_request(struct buf *b, uint64_t id);
+void wire_put_status(struct buf *b, const struct wire_status *s);
+
+int wire_get_hello(const uint8_t *p, size_t n, struct wire_hello *h, struct rfs_err *err);
+int wire_get_hello_reply(const uint8_t *p, size_t n, struct wire_hello_reply *h,
+                         struct rfs_err *err);
+int wire_get_raft(const uint8_t *p, size_t n, struct wire_arena *a, struct raft_msg *m,
+                  struct rfs_err *err);
+int wire_get_request(const uint8_t *p, size_t n, struct wire_arena *a, struct wire_request *r,
+                     struct rfs_err *err);
+int wire_get_reply(const uint8_t *p, size_t n, struct wire_arena *a, struct wire_reply *r,
+                   struct rfs_err *err);
+int wire_get_keep_alive(const uint8_t *p, size_t n, uint64_t *session, struct rfs_err *err);
+int wire_get_keep_alive_reply(const uint8_t *p, size_t n, struct wire_keep_alive_reply *r,
+                              struct rfs_err *err);
+int wire_get_status_request(const uint8_t *p, size_t n, uint64_t *id, struct rfs_err *err);
+int wire_get_status(const uint8_t *p, size_t n, struct wire_status *s, struct rfs_err *err);
+
+/* A command as the payload of a log entry; no frame around it. */
+void wire_put_command(struct buf *b, const struct store_cmd *c);
+/* c->op points to *op, whose bytes are borrowed from the arena. */
+int wire_get_command(const void *p, size_t n, struct wire_arena *a, struct store_cmd *c,
+                     struct fs_op *op, struct rfs_err *err);
+
+#endif
