@@ -1,0 +1,62 @@
+/* cluster.toml: read, checked, and given as one plain struct. Every error names file, line and key. */
+#ifndef RFS_CONFIG_CONFIG_H
+#define RFS_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "../base/entry.h"
+#include "../base/err.h"
+
+#define CONFIG_NODES_MAX 15
+#define CONFIG_NAME_MAX  63
+#define CONFIG_HOST_MAX  255
+#define CONFIG_PATH_MAX  4096
+
+struct config_node {
+	raft_id id; /* 1 … 2^31-1 */
+	char host[CONFIG_HOST_MAX + 1]; /* name, IPv4 or IPv6 address */
+	uint16_t port;
+};
+
+struct config {
+	char path[CONFIG_PATH_MAX]; /* of the file; "" when made by config_single() */
+	char name[CONFIG_NAME_MAX + 1];
+	/* Absolute: a relative data_directory is relative to the cluster file's folder. */
+	char data_directory[CONFIG_PATH_MAX];
+	uint32_t election_min_ms, election_max_ms, heartbeat_ms; /* defaults 150, 300, 50 */
+	uint32_t session_timeout_ms;                             /* [client]; default 10000 */
+	struct config_node nodes[CONFIG_NODES_MAX];
+	size_t n_nodes;
+};
+
+/* Which file to read: `given` if not NULL, $RAFTFS_CLUSTER, ./cluster.toml, /etc/raftfs/cluster.toml. An
+ * absolute path into `path`; -ENOENT with a sentence that lists the places when there is none. A file that was
+ * named (by flag or environment) and is not there is RFS_ECONFIG: nobody may go on without it. */
+int config_find(const char *given, char path[CONFIG_PATH_MAX], struct rfs_err *err);
+
+/* "x", "./x" and "/x" alike as an absolute path; links are left as they are. -ENAMETOOLONG, -errno. */
+int config_absolute(const char *file, char path[CONFIG_PATH_MAX], struct rfs_err *err);
+
+/* Read and check `path`. Errors: RFS_ECONFIG, -errno. `cfg` is only written when it is all good. */
+int config_load(struct config *cfg, const char *path, struct rfs_err *err);
+
+/* The configuration of the embedded single node: cluster "local", node 1 at 127.0.0.1:port (0: any free
+ * one), data in `dir`. */
+void config_single(struct config *cfg, const char *dir, uint16_t port);
+
+/* $XDG_DATA_HOME/raftfs if that is set, else ~/.local/share/raftfs; for root /var/lib/raftfs. */
+int config_embedded_dir(char path[CONFIG_PATH_MAX], struct rfs_err *err);
+
+/* NULL if the file has no such node. */
+const struct config_node *config_node_by_id(const struct config *cfg, raft_id id);
+
+/* Whether `host` can be dialled by others: a name, an IPv4 or an IPv6 address; not a wildcard. */
+bool config_host_ok(const char *host);
+
+/* "host:port" or "[v6]:port" into host and port; -EINVAL. */
+int config_parse_endpoint(const char *text, char host[CONFIG_HOST_MAX + 1], uint16_t *port);
+/* The reverse, with brackets where needed. */
+void config_format_endpoint(const char *host, uint16_t port, char *out, size_t out_size);
+
+#endif
