@@ -1,0 +1,95 @@
+/* The asynchronous client of a cluster: finds the leader from any node, keeps a session for
+ * exactly-once changes, retries across leader changes and reconnects with the same sequence number,
+ * and holds to a deadline.
+ *
+ *   change: sent under (session, seq) to the leader, again after every reconnect, until answered;
+ *   read:   sent to the leader, again after every reconnect.
+ *
+ * Nodes that are not in the options are learned from the others. When the leader owes answers and
+ * is silent, the others are asked who leads, and a new leader gets everything again; the first
+ * answer wins.
+ *
+ * Any number of requests may be in flight; what the connection does not take waits here. Thread:
+ * the loop's. A client keeps its loop alive until client_close() is done. Callbacks never fire from
+ * inside the call that started the request, nor from inside client_close(); inside a callback
+ * everything may be called. */
+#ifndef RFS_CLIENT_CLIENT_H
+#define RFS_CLIENT_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+#include "../base/err.h"
+#include "../base/op.h"
+#include "../config/config.h"
+#include "../wire/codec.h"
+
+struct client;
+struct client_req;
+
+struct client_opts {
+	/* Where to start; id 0 if unknown (an endpoint). */
+	struct config_node nodes[CONFIG_NODES_MAX];
+	size_t n_nodes;
+	char cluster[CONFIG_NAME_MAX + 1]; /* "": take what answers */
+	uint32_t session_timeout_ms; /* of the session; keep-alives are sent at a third of it */
+	/* A session was lost (ended by the servers). Those of its changes that were ever sent end
+	 * with RFS_ESESSION, after this; changes that were not, and the next ones, go under another
+	 * session. May be NULL. */
+	void (*on_session_lost)(void *ctx, uint64_t session);
+	void *ctx;
+};
+
+/* Dialling starts at once. */
+struct client *client_new(uv_loop_t *loop, const struct client_opts *opts);
+
+/* End: requests in flight end with RFS_ESHUTDOWN, the session is closed if that takes at most a
+ * second; then `closed` (may be NULL) fires. Takes `c`: until `closed`, it may be used in callbacks
+ * only. */
+void client_close(struct client *c, void (*closed)(void *ctx), void *ctx);
+
+/* What a request ended with. r->err: 0 or a negative errno decided by the state machine; or
+ *   RFS_ENOQUORUM  deadline passed, certainly not done (a change) or not answered (a read)
+ *   RFS_EUNKNOWN   deadline passed; a change that may or may not have been done, or may yet be
+ *   RFS_ESESSION   as RFS_EUNKNOWN, because the session has ended
+ *   RFS_ESHUTDOWN  client_close()
+ * or -EFBIG for data beyond FS_WRITE_BYTES_MAX.
+ * r and what it points to are borrowed during the call. */
+typedef void (*client_cb)(void *ctx, const struct fs_result *r);
+
+/* Start an operation. Everything `op` points to is copied. `timeout_ms` from now, at least 1. Never
+ * NULL; the handle is dead once `cb` has been called or client_cancel() has returned. */
+struct client_req *client_submit(struct client *c, const struct fs_op *op, uint64_t timeout_ms,
+                                 client_cb cb, void *ctx);
+
+/* Stop waiting: `cb` will not be called. A change may still be done. */
+void client_cancel(struct client_req *r);
+
+/* Number of changes sent or queued and not yet answered. */
+size_t client_inflight(const struct client *c);
+
+/* Ask one node for its status, without consensus. Fires once: `st` NULL with err if there was no
+ * answer in time. `st` borrowed during the call. */
+typedef void (*client_status_cb)(void *ctx, const struct wire_status *st,
+                                 const struct rfs_err *err);
+void client_status(struct client *c, const struct config_node *node, uint64_t timeout_ms,
+                   client_status_cb cb, void *ctx);
+
+/* What the client knows by itself, at once. */
+struct client_info {
+	uint64_t session;         /* 0: none open */
+	raft_id leader;           /* 0: none known */
+	char leader_address[300]; /* "" if none */
+	uint64_t leader_seen_ms;  /* how long ago it last answered; UINT64_MAX: never */
+	bool connected;           /* to the leader, hello done */
+	size_t inflight;
+	uint64_t retries, reconnects;
+	struct config_node nodes[CONFIG_NODES_MAX]; /* as now known */
+	bool node_up[CONFIG_NODES_MAX];             /* a ready connection exists */
+	size_t n_nodes;
+	char last_error[256]; /* why the last connection or request failed; "" */
+};
+void client_get_info(const struct client *c, struct client_info *info);
+
+#endif
