@@ -1,0 +1,194 @@
+/* Committed entries into the state machine, and reads out of it. */
+#include "node_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include "../base/check.h"
+#include "../base/log.h"
+#include "../base/mem.h"
+
+/* ---- committed entries ---- */
+
+/* An entry of the log as a command; op stays in *op. The bytes are as the leader wrote them (they
+ * passed two checksums), so what does not decode is a command of a newer version: the same on every
+ * node, refused by all. */
+static void decode(struct node *n, const struct raft_entry *e, struct store_cmd *cmd,
+                   struct fs_op *op)
+{
+	struct rfs_err err = {0};
+
+	if (wire_get_command(e->data, e->len, n->apply_arena, cmd, op, &err) == 0)
+		return;
+	log_error("log entry %llu does not decode, applied as nothing: %s",
+	          (unsigned long long)e->pos.index, err.msg);
+	*op = (struct fs_op){.kind = FS_OP_NONE};
+	*cmd = (struct store_cmd){.op = op};
+}
+
+static void answer(struct node *n, const struct raft_entry *e, struct fs_result *res)
+{
+	struct node_pending p;
+
+	if (!pending_take(&n->pending, e->pos.index, &p) || p.conn == NULL)
+		return;
+	rfs_check(p.pos.term == e->pos.term);
+	serve_reply(p.conn, p.req_id, res);
+}
+
+static int apply_one(struct node *n, const struct raft_entry *e, struct rfs_err *err)
+{
+	struct fs_result res = {0};
+	struct store_cmd cmd;
+	struct fs_op op;
+	int rc;
+
+	if (e->kind == RAFT_ENTRY_COMMAND)
+		decode(n, e, &cmd, &op);
+	rc = store_apply(n->store, e->pos, e->kind == RAFT_ENTRY_COMMAND ? &cmd : NULL, &res, err);
+	if (rc != 0)
+		return rc;
+	if (e->kind == RAFT_ENTRY_COMMAND && op.kind == FS_OP_SESSION_OPEN && res.err == 0)
+		session_heard(n, res.value);
+	answer(n, e, &res);
+	wire_arena_reset(n->apply_arena);
+	return 0;
+}
+
+/* Apply what is committed and durable here, a bounded piece a turn. Durable here, so that the state
+ * on disk never runs ahead of the log on disk. Replies wait in the connections until the batch is
+ * in the engine. */
+static int apply_piece(struct node *n, raft_index upto, struct rfs_err *err)
+{
+	raft_index next = store_applied(n->store).index + 1;
+	ssize_t got;
+	int rc;
+
+	n->scratch =
+	        mem_grow(n->scratch, &n->scratch_cap, NODE_TURN_APPLY_MAX, sizeof(*n->scratch));
+	got = wal_read(n->wal, next,
+	               upto - next + 1 < NODE_TURN_APPLY_MAX ? upto - next + 1
+	                                                     : NODE_TURN_APPLY_MAX,
+	               NODE_TURN_APPLY_BYTES, n->scratch, err);
+	if (got < 0)
+		return (int)got;
+	rfs_check(got > 0);
+	for (ssize_t i = 0; i < got; i++) {
+		rc = apply_one(n, &n->scratch[i], err);
+		if (rc != 0)
+			return rc;
+	}
+	return store_commit(n->store, err);
+}
+
+void apply_committed(struct node *n)
+{
+	struct rfs_err err = {0};
+	struct raft_status st;
+	raft_index upto;
+
+	raft_get_status(n->raft, &st);
+	upto = n->commit < st.durable ? n->commit : st.durable;
+	if (store_applied(n->store).index >= upto)
+		return;
+	if (apply_piece(n, upto, &err) != 0) {
+		node_fail(n, &err);
+		return;
+	}
+	if (store_applied(n->store).index < upto)
+		uv_async_send(&n->again);
+}
+
+/* ---- reads ---- */
+
+static void free_read(struct node_read *r)
+{
+	free(r->op);
+	free(r);
+}
+
+static void refuse_reads(struct node_read_batch *b, int code)
+{
+	struct node_read *r, *next;
+
+	LL_FOREACH_SAFE(b->reads, r, next)
+	{
+		serve_refuse(r->conn, r->req_id, code);
+		free_read(r);
+	}
+	b->reads = NULL;
+}
+
+void reads_ready(struct node *n, const struct raft_read_ready *ready)
+{
+	struct node_read_batch *b, *next;
+
+	DL_FOREACH_SAFE (n->read_batches, b, next) {
+		if (b->ctx != ready->ctx)
+			continue;
+		if (ready->failed) {
+			refuse_reads(b, RFS_ENOTLEADER);
+			DL_DELETE(n->read_batches, b);
+			free(b);
+			return;
+		}
+		b->ready = true;
+		b->index = ready->index;
+		return;
+	}
+}
+
+static bool serve_one(struct node *n, struct node_read *r)
+{
+	struct fs_result res = {0};
+	struct rfs_err err = {0};
+
+	if (r->conn->net != NULL && store_read(n->store, r->op, &res, &err) != 0) {
+		node_fail(n, &err);
+		return false;
+	}
+	res.index = store_applied(n->store).index;
+	serve_reply(r->conn, r->req_id, &res);
+	return true;
+}
+
+static bool serve_batch(struct node *n, struct node_read_batch *b)
+{
+	struct node_read *r;
+
+	while ((r = b->reads) != NULL) {
+		if (!serve_one(n, r))
+			return false;
+		LL_DELETE(b->reads, r);
+		free_read(r);
+	}
+	return true;
+}
+
+void reads_serve(struct node *n)
+{
+	raft_index applied = store_applied(n->store).index;
+	struct node_read_batch *b, *next;
+
+	DL_FOREACH_SAFE (n->read_batches, b, next) {
+		if (!b->ready || b->index > applied)
+			continue;
+		if (!serve_batch(n, b))
+			return;
+		DL_DELETE(n->read_batches, b);
+		free(b);
+	}
+}
+
+void reads_refuse_all(struct node *n)
+{
+	struct node_read_batch *b, *next;
+
+	if (n->gathering != NULL)
+		DL_APPEND(n->read_batches, n->gathering);
+	n->gathering = NULL;
+	DL_FOREACH_SAFE (n->read_batches, b, next) {
+		refuse_reads(b, RFS_ESHUTDOWN);
+		DL_DELETE(n->read_batches, b);
+		free(b);
+	}
+}

@@ -1,0 +1,211 @@
+/* The node's inside. node.c: life. drive.c: events into the core, effects out. peer.c: connections
+ * to the other servers. serve.c: clients' requests. apply.c: committed entries and reads.
+ * session.c: keep-alives. */
+#ifndef RFS_NODE_NODE_PRIV_H
+#define RFS_NODE_NODE_PRIV_H
+
+#include <utlist.h>
+#include <uthash.h>
+#include "node.h"
+#include "../base/buf.h"
+#include "../base/op.h"
+#include "../net/net.h"
+#include "../raft/raft.h"
+#include "../store/store.h"
+#include "../wal/wal.h"
+#include "../wire/codec.h"
+
+#define NODE_MAGIC      0x6e6f6465u
+#define NODE_CONN_MAGIC 0x6e636f6eu
+
+/* Limits; see ARCHITECTURE.md, "Limits". */
+#define NODE_APPEND_BYTES_MAX      (1u << 20)
+#define NODE_INFLIGHT_BYTES_MAX    (8u << 20)
+#define NODE_INFLIGHT_MSGS_MAX     256u
+#define NODE_UNCOMMITTED_BYTES_MAX (64u << 20)
+#define NODE_COMMIT_DELAY_MS       10u /* an idle leader tells followers of a commit this late */
+#define NODE_TURN_APPLY_MAX        1024u /* entries applied before the loop looks at the network again */
+#define NODE_TURN_APPLY_BYTES      (4u << 20)
+#define NODE_SEGMENT_BYTES         (16u << 20)
+#define NODE_CACHE_BYTES           (32u << 20)
+#define NODE_CLIENT_REQUESTS_MAX                                                                   \
+	1024u /* of one connection, unanswered: then its reading pauses                            \
+	       */
+#define NODE_SLOW_SYNC_US 500000u
+
+struct node;
+
+/* An accepted connection: a client, or another server talking to us. Lives until it is closed and
+ * nobody who waits for an answer points to it. */
+struct node_conn {
+	uint32_t magic;
+	struct node *node;
+	struct net_conn *net; /* NULL once closed */
+	uint64_t peer_id;     /* 0: a client */
+	unsigned refs;
+	unsigned unanswered;
+	bool paused;
+	bool dirty;
+	struct node_conn *prev, *next;             /* node->conns */
+	struct node_conn *dirty_prev, *dirty_next; /* node->dirty */
+};
+
+/* Our connection to another server, over which everything for it is sent. */
+struct node_peer {
+	uint32_t magic;
+	struct node *node;
+	raft_id id;
+	char host[CONFIG_HOST_MAX + 1];
+	uint16_t port;
+	char address[WIRE_TEXT_MAX];
+	struct net_conn *net; /* NULL while waiting to dial again */
+	bool up, complained, dirty;
+	struct net_backoff backoff;
+	uv_timer_t retry;
+};
+
+/* A change that waits for its entry to be applied. */
+struct node_pending {
+	struct raft_pos pos;
+	struct node_conn *conn;
+	uint64_t req_id;
+};
+
+struct node_pending_ring {
+	struct node_pending *slot;
+	size_t cap, head, n;
+};
+
+/* A read that waits for its index, and then for that index to be applied. */
+struct node_read {
+	struct node_conn *conn;
+	uint64_t req_id;
+	struct fs_op *op;
+	struct node_read *next;
+};
+
+struct node_read_batch {
+	uint64_t ctx;
+	bool ready;
+	raft_index index;
+	struct node_read *reads;
+	struct node_read_batch *prev, *next;
+};
+
+struct node_session {
+	uint64_t id;
+	uint64_t heard_ms;
+	UT_hash_handle hh;
+};
+
+struct node {
+	uint32_t magic;
+	uv_loop_t *loop;
+	struct config config;
+	raft_id id;
+	char data_dir[CONFIG_PATH_MAX];
+	int lock_fd;
+	void (*on_fatal)(void *ctx, const struct rfs_err *err);
+	void *ctx;
+	bool failed;
+
+	struct raft *raft;
+	struct raft_out out;
+	enum raft_role role;
+	raft_index term_start; /* leader: index of its term's no-op */
+	raft_index commit;
+
+	struct wal *wal;
+	struct store *store;
+	uint64_t incarnation;
+
+	uv_async_t wal_news; /* the writer has completions */
+	uv_async_t again;    /* there is work left for another turn */
+	uv_timer_t tick;
+	uv_timer_t sweep; /* sessions */
+	uv_prepare_t end_of_turn;
+	uint64_t deadline_ms; /* what the tick timer runs to */
+
+	struct net_identity identity;
+	struct net_limits limits;
+	struct net_listener *listener;
+	uint16_t port;
+	char address[WIRE_TEXT_MAX];
+	struct node_peer *peers;
+	size_t n_peers;
+	struct node_conn *conns, *dirty;
+
+	struct wire_arena *arena, *apply_arena;
+	struct raft_entry *scratch; /* entries of an outgoing or applied range */
+	size_t scratch_cap;
+
+	/* gathered during a turn */
+	struct buf batch_bytes;
+	struct raft_entry *batch;
+	struct node_pending *batch_from;
+	size_t n_batch, batch_cap, batch_from_cap;
+	struct node_read_batch *gathering;
+	uint64_t next_read_ctx;
+
+	struct node_pending_ring pending;
+	struct node_read_batch *read_batches;
+
+	struct node_session *sessions;
+	uint64_t last_sweep_ms, started_ms;
+	uint64_t slow_said_ms, space_said_ms;
+
+	/* stopping */
+	bool stopping;
+	unsigned closing;
+	void (*stopped)(void *ctx);
+	void *stopped_ctx;
+};
+
+/* node.c */
+void node_closed_one(struct node *n);
+
+/* drive.c */
+void node_step(struct node *n, const struct raft_event *ev);
+void node_end_turn(struct node *n);
+void node_take_wal_news(struct node *n);
+void node_fail(struct node *n, const struct rfs_err *err);
+void node_tell(struct node *n, const struct raft_notice *note);
+const char *node_address_of(const struct node *n, raft_id id); /* "" if unknown */
+
+/* peer.c */
+void peers_start(struct node *n);
+void peers_stop(struct node *n);
+struct node_peer *peer_by_id(struct node *n, raft_id id);
+void peer_send(struct node *n, const struct raft_msg *m);
+void peers_flush(struct node *n);
+
+/* serve.c */
+extern const struct net_handler node_accept_handler;
+void conn_unref(struct node_conn *c);
+void conn_mark_dirty(struct node_conn *c);
+void conns_flush(struct node *n);
+void serve_propose_gathered(struct node *n);
+void serve_read_gathered(struct node *n);
+void serve_reply(struct node_conn *c, uint64_t req_id, const struct fs_result *res);
+void serve_refuse(struct node_conn *c, uint64_t req_id, int code);
+void serve_fail_pending(struct node *n, int code);
+int serve_command(struct node *n, const struct fs_op *op); /* propose a command of the node's own */
+void pending_push(struct node_pending_ring *r, struct node_pending p);
+bool pending_take(struct node_pending_ring *r, raft_index index, struct node_pending *out);
+
+/* apply.c */
+void apply_committed(struct node *n);
+void reads_ready(struct node *n, const struct raft_read_ready *ready);
+void reads_serve(struct node *n);
+void reads_refuse_all(struct node *n);
+
+/* session.c */
+void sessions_grant_all(struct node *n);
+void session_heard(struct node *n, uint64_t id);
+void sessions_sweep(struct node *n);
+void sessions_free(struct node *n);
+
+/* status.c */
+void status_fill(struct node *n, struct wire_status *st);
+
+#endif

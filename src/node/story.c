@@ -1,0 +1,96 @@
+/* The story of the cluster, one readable line an event. */
+#include "node_priv.h"
+
+#include <stdio.h>
+#include "../base/log.h"
+
+static unsigned long long ull(uint64_t v)
+{
+	return (unsigned long long)v;
+}
+
+static void tell_leader(struct node *n, const struct raft_notice *note)
+{
+	if (note->peer == 0)
+		log_info("no leader known in term %llu", ull(note->term));
+	else if (note->peer == n->id)
+		log_info("leader of term %llu is this node", ull(note->term));
+	else
+		log_info("leader of term %llu is node %llu at %s", ull(note->term), ull(note->peer),
+		         node_address_of(n, note->peer));
+}
+
+static void tell_vote(const struct raft_notice *note)
+{
+	const char *what = note->pre ? "pre-vote" : "vote";
+	const char *why = note->text != NULL ? note->text : "no reason given";
+
+	switch (note->kind) {
+	case RAFT_NOTE_VOTE_GRANTED:
+		log_info("%s given to node %llu for term %llu", what, ull(note->peer),
+		         ull(note->term));
+		break;
+	case RAFT_NOTE_VOTE_REFUSED:
+		log_info("%s refused to node %llu for term %llu: %s", what, ull(note->peer),
+		         ull(note->term), why);
+		break;
+	case RAFT_NOTE_VOTE_RECEIVED:
+		if (note->text != NULL)
+			log_info("node %llu refused its %s for term %llu: %s", ull(note->peer),
+			         what, ull(note->term), note->text);
+		else
+			log_info("node %llu gave its %s for term %llu", ull(note->peer), what,
+			         ull(note->term));
+		break;
+	case RAFT_NOTE_ROLE:
+	case RAFT_NOTE_TERM:
+	case RAFT_NOTE_LEADER:
+	case RAFT_NOTE_QUORUM_LOST:
+	case RAFT_NOTE_TRUNCATE:
+	case RAFT_NOTE_PROTOCOL: break;
+	}
+}
+
+static void tell_role(const struct raft_notice *note)
+{
+	const char *was = raft_role_name(note->was), *is = raft_role_name(note->role);
+
+	switch (note->role) {
+	case RAFT_PRE_CANDIDATE:
+		log_info("%s -> %s: asking for pre-votes for term %llu", was, is,
+		         ull(note->term + 1));
+		break;
+	case RAFT_CANDIDATE:
+		log_info("%s -> %s: asking for votes in term %llu", was, is, ull(note->term));
+		break;
+	case RAFT_LEADER:
+		log_info("%s -> %s, term %llu, %u of %u votes", was, is, ull(note->term),
+		         note->votes, note->voters);
+		break;
+	case RAFT_FOLLOWER: log_info("%s -> %s, term %llu", was, is, ull(note->term)); break;
+	}
+}
+
+void node_tell(struct node *n, const struct raft_notice *note)
+{
+	switch (note->kind) {
+	case RAFT_NOTE_ROLE: tell_role(note); break;
+	case RAFT_NOTE_TERM: log_info("term %llu seen", ull(note->term)); break;
+	case RAFT_NOTE_VOTE_GRANTED:
+	case RAFT_NOTE_VOTE_REFUSED:
+	case RAFT_NOTE_VOTE_RECEIVED: tell_vote(note); break;
+	case RAFT_NOTE_LEADER: tell_leader(n, note); break;
+	case RAFT_NOTE_QUORUM_LOST:
+		log_warn("quorum lost in term %llu: too few servers have answered; stepping down",
+		         ull(note->term));
+		break;
+	case RAFT_NOTE_TRUNCATE:
+		log_info("log: uncommitted entries from %llu on replaced by the leader's",
+		         ull(note->index));
+		break;
+	case RAFT_NOTE_PROTOCOL:
+		log_warn("node %llu broke the protocol: %s; ignored", ull(note->peer),
+		         note->text != NULL ? note->text : "");
+		break;
+	}
+}
