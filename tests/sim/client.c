@@ -1,0 +1,262 @@
+/* Clients: each has one request at a time, keeps it under the same sequence number however often it
+ * must ask, and writes down when it asked and what it was told. */
+#include "sim.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "../../src/base/buf.h"
+#include "../../src/base/check.h"
+#include "../../src/base/mem.h"
+
+#define GIVE_UP_US 4000000u
+
+/* One timer a client: a newer one makes the older void. */
+static void think(struct sim *s, struct sim_client *c, uint64_t us)
+{
+	sim_post(s, us, SIM_CLIENT, c->at)->life = ++c->timer;
+}
+
+static void ask(struct sim *s, struct sim_client *c)
+{
+	unsigned copies = !s->calm && rng_permille(&s->rng, s->plan.duplicate) ? 2 : 1;
+	bool change = fs_op_is_write(c->op.kind);
+
+	think(s, c, s->plan.client_retry_us);
+	if (!s->calm && rng_permille(&s->rng, s->plan.drop))
+		return;
+	while (copies-- > 0) {
+		struct sim_request *q = mem_zalloc(sizeof(*q));
+
+		*q = (struct sim_request){.client = c->at, .id = c->request_id};
+		if (change && c->op.kind != FS_OP_SESSION_OPEN) {
+			q->session = c->session;
+			q->seq = q->lowest = c->request_seq;
+		}
+		q->op = fs_op_dup(&c->op);
+		sim_post(s, rng_between(&s->rng, s->plan.delay_min_us, s->plan.delay_max_us),
+		         SIM_REQUEST, c->server)
+		        ->request = q;
+	}
+}
+
+static void start(struct sim *s, struct sim_client *c, const struct fs_op *op)
+{
+	c->op = *op;
+	c->busy = true;
+	c->request_id = ++c->next_id;
+	if (fs_op_is_write(op->kind) && op->kind != FS_OP_SESSION_OPEN)
+		c->request_seq = ++c->seq;
+	c->asked_us = s->now_us;
+	c->deadline_us = s->now_us + GIVE_UP_US;
+	ask(s, c);
+}
+
+/* ---- history ---- */
+
+static void record(struct sim *s, struct sim_client *c, enum linear_kind kind, uint64_t value)
+{
+	struct sim_key *k = &s->keys[c->key];
+
+	rfs_check(k->n < SIM_HISTORY_MAX);
+	c->history = k->n;
+	c->recorded = true;
+	k->ops[k->n++] = (struct linear_op){kind, c->at, s->now_us, LINEAR_NEVER, value, 0};
+}
+
+static void seen(struct sim *s, struct sim_client *c, const struct sim_reply *r)
+{
+	struct linear_op *op = &s->keys[c->key].ops[c->history];
+	struct linear_state state = {0, 0};
+
+	if (!c->recorded)
+		return;
+	c->recorded = false;
+	op->answered = s->now_us;
+	s->answered++;
+	if (op->kind == LINEAR_APPEND)
+		op->place = r->result.value / 8;
+	if (op->kind != LINEAR_READ)
+		return;
+	if (r->result.data_len % 8 != 0)
+		sim_fail(s, "client %u read %u bytes of key %u: a torn record", c->at,
+		         r->result.data_len, c->key);
+	for (uint32_t i = 0; i < r->result.data_len; i += 8)
+		state = linear_fold(state, get_le64(r->data + i));
+	op->value = state.hash;
+}
+
+/* ---- what to do next ---- */
+
+static void open_session(struct sim *s, struct sim_client *c)
+{
+	start(s, c, &(struct fs_op){.kind = FS_OP_SESSION_OPEN, .size = 10000});
+}
+
+static struct fs_str key_name(struct sim_client *c)
+{
+	(void)snprintf(c->name, sizeof(c->name), "key%u", c->key);
+	return fs_str_of(c->name);
+}
+
+static void make_key(struct sim *s, struct sim_client *c)
+{
+	start(s, c,
+	      &(struct fs_op){.kind = FS_OP_MKNOD,
+	                      .parent = FS_ROOT_INO,
+	                      .name = key_name(c),
+	                      .mode = S_IFREG | 0644});
+}
+
+static void work(struct sim *s, struct sim_client *c)
+{
+	unsigned kind = (unsigned)rng_below(&s->rng, 100);
+	struct fs_op op = {.ino = 0};
+
+	c->key = (unsigned)rng_below(&s->rng, SIM_KEYS);
+	put_le64(c->value, ++s->next_value);
+	if (kind < 30) {
+		op = (struct fs_op){
+		        .kind = FS_OP_PUT, .name = key_name(c), .data = c->value, .data_len = 8};
+		record(s, c, LINEAR_REPLACE, s->next_value);
+	} else if (kind < 65) {
+		op = (struct fs_op){.kind = FS_OP_WRITE,
+		                    .ino = c->inos[c->key],
+		                    .flags = FS_F_APPEND,
+		                    .data = c->value,
+		                    .data_len = 8};
+		record(s, c, LINEAR_APPEND, s->next_value);
+	} else {
+		op = (struct fs_op){
+		        .kind = FS_OP_READ, .ino = c->inos[c->key], .size = FS_READ_BYTES_MAX};
+		record(s, c, LINEAR_READ, 0);
+	}
+	/* reads are asked of anybody, changes of whom it takes for the leader */
+	if (op.kind == FS_OP_READ && rng_permille(&s->rng, 500))
+		c->server = (unsigned)rng_below(&s->rng, s->plan.servers);
+	start(s, c, &op);
+}
+
+static void next(struct sim *s, struct sim_client *c)
+{
+	switch (c->phase) {
+	case CLIENT_OPENING: open_session(s, c); break;
+	case CLIENT_RESOLVING: make_key(s, c); break;
+	case CLIENT_WORKING:
+		if (s->calm)
+			c->phase = CLIENT_DONE;
+		else
+			work(s, c);
+		break;
+	case CLIENT_DONE: break;
+	}
+}
+
+static void advance(struct sim_client *c, const struct sim_reply *r)
+{
+	if (c->phase == CLIENT_OPENING) {
+		c->session = r->result.value;
+		c->phase = CLIENT_RESOLVING;
+		c->key = 0;
+	} else if (c->phase == CLIENT_RESOLVING) {
+		c->inos[c->key] = r->result.attr.ino;
+		if (++c->key == SIM_KEYS)
+			c->phase = CLIENT_WORKING;
+	}
+}
+
+/* ---- answers and time ---- */
+
+static bool try_again(int err)
+{
+	return err == RFS_ENOTLEADER || err == RFS_EUNKNOWN || err == RFS_EBUSYLIMIT;
+}
+
+static void on_reply(struct sim *s, struct sim_client *c, const struct sim_reply *r)
+{
+	if (!c->busy || r->id != c->request_id)
+		return;
+	if (try_again(r->result.err)) {
+		if (r->leader != 0)
+			c->server = (unsigned)r->leader - 1;
+		else
+			c->server = (unsigned)rng_below(&s->rng, s->plan.servers);
+		think(s, c, rng_between(&s->rng, 1000, 30000));
+		return;
+	}
+	if (r->result.err != 0)
+		sim_fail(s, "client %u: %s of key %u was answered %d", c->at,
+		         fs_op_name(c->op.kind), c->key, r->result.err);
+	c->busy = false;
+	seen(s, c, r);
+	advance(c, r);
+	c->request_id = ++c->next_id;
+	think(s, c, rng_below(&s->rng, 20000));
+}
+
+/* An answer that does not come in time is given up for good: its sequence number is never asked for
+ * again. */
+static void give_up(struct sim *s, struct sim_client *c)
+{
+	c->busy = c->recorded = false;
+	c->request_id = ++c->next_id;
+	next(s, c);
+}
+
+static void on_time(struct sim *s, struct sim_client *c, uint64_t timer)
+{
+	if (timer != c->timer)
+		return;
+	if (!c->busy) {
+		next(s, c);
+	} else if (c->phase == CLIENT_WORKING && !s->calm && s->now_us > c->deadline_us) {
+		give_up(s, c);
+	} else {
+		if (rng_permille(&s->rng, 500))
+			c->server = (unsigned)rng_below(&s->rng, s->plan.servers);
+		ask(s, c);
+	}
+}
+
+/* Takes the event. */
+void client_take(struct sim *s, struct sim_event *e)
+{
+	struct sim_client *c = &s->clients[e->who];
+
+	c->at = e->who;
+	if (e->kind == SIM_REPLY) {
+		on_reply(s, c, e->reply);
+		free(e->reply->data);
+		free(e->reply);
+	} else {
+		on_time(s, c, e->life);
+	}
+	free(e);
+}
+
+bool clients_done(const struct sim *s)
+{
+	for (unsigned i = 0; i < s->plan.clients; i++)
+		if (s->clients[i].phase != CLIENT_DONE)
+			return false;
+	return true;
+}
+
+/* Reads without an answer say nothing and are left out. */
+void clients_judge(struct sim *s)
+{
+	for (unsigned k = 0; k < SIM_KEYS; k++) {
+		struct sim_key *key = &s->keys[k];
+		size_t n = 0;
+
+		for (size_t i = 0; i < key->n; i++)
+			if (key->ops[i].kind != LINEAR_READ || key->ops[i].answered != LINEAR_NEVER)
+				key->ops[n++] = key->ops[i];
+		key->n = n;
+		if (!linear_check(key->ops, key->n))
+			sim_fail(s, "the history of key %u (%zu operations) is not linearizable", k,
+			         key->n);
+	}
+}

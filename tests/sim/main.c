@@ -1,0 +1,157 @@
+/* simulator --seeds A..B [--quick] [--verbose]
+ *
+ * Runs one simulated cluster a seed. --quick: a fresh range of SIM_QUICK_SEEDS seeds behind the
+ * ones that ever failed, and one line at the end; the range starts at a number drawn from the
+ * kernel, which is printed, so that a failure is replayed with the seed it names. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "sim.h"
+#include "../../src/base/clock.h"
+#include "../../src/base/log.h"
+#include "../../src/base/mem.h"
+
+#define SIM_QUICK_SEEDS 1000
+
+/* Seeds that failed once, each with the defect that it found. */
+static const uint64_t kept_seeds[] = {1};
+
+struct totals {
+	uint64_t seeds, failed, simulated_us, steps, elections, committed, answered, crashes;
+};
+
+static void add(struct totals *t, const struct sim *s)
+{
+	t->seeds++;
+	t->simulated_us += s->now_us;
+	t->steps += s->steps;
+	t->elections += s->elections;
+	t->committed += s->committed;
+	t->answered += s->answered;
+	t->crashes += s->crashes;
+}
+
+static void free_sim(struct sim *s)
+{
+	while (s->n_heap > 0) {
+		struct sim_event *e = s->heap[--s->n_heap];
+
+		if (e->kind == SIM_MESSAGE) {
+			sim_message_free(e->message);
+		} else if (e->kind == SIM_REQUEST) {
+			free(e->request->op);
+			free(e->request);
+		} else if (e->kind == SIM_REPLY) {
+			free(e->reply->data);
+			free(e->reply);
+		}
+		free(e);
+	}
+	for (unsigned i = 0; i < s->plan.servers; i++)
+		server_free(&s->servers[i]);
+	watch_free(s->watch);
+	free(s->heap);
+	free(s->keys);
+	free(s);
+}
+
+static bool run_seed(uint64_t seed, bool verbose, struct totals *t)
+{
+	struct sim *s = mem_zalloc(sizeof(*s));
+	bool ok;
+
+	s->seed = seed;
+	s->rng.s = seed;
+	s->verbose = verbose;
+	s->keys = mem_calloc(SIM_KEYS, sizeof(*s->keys));
+	s->watch = watch_new();
+	sim_plan_draw(&s->plan, &s->rng);
+	ok = setjmp(s->failed) == 0;
+	if (ok)
+		sim_run(s);
+	else
+		(void)printf("seed %llu FAILED at %.3f s (%u servers): %s\n  replay: simulator "
+		             "--seeds %llu..%llu "
+		             "--verbose\n",
+		             (unsigned long long)seed, (double)s->now_us / 1e6, s->plan.servers,
+		             s->failure, (unsigned long long)seed, (unsigned long long)seed);
+	(void)fflush(stdout);
+	add(t, s);
+	t->failed += !ok;
+	/* A failed run jumped out of the middle of something: its memory is left to the process. */
+	if (ok)
+		free_sim(s);
+	return ok;
+}
+
+static bool parse_range(const char *text, uint64_t *from, uint64_t *to)
+{
+	char *end;
+
+	errno = 0;
+	*from = strtoull(text, &end, 10);
+	if (errno != 0 || end == text || strncmp(end, "..", 2) != 0)
+		return false;
+	text = end + 2;
+	*to = strtoull(text, &end, 10);
+	return errno == 0 && end != text && *end == '\0' && *to >= *from;
+}
+
+static void report(const struct totals *t, uint64_t wall_ns)
+{
+	double wall = (double)wall_ns / 1e9, simulated = (double)t->simulated_us / 1e6;
+
+	(void)printf("%llu seeds, %.0f cluster-seconds in %.1f s (%.0f a second), %llu steps, %llu "
+	             "elections, "
+	             "%llu entries committed, %llu answers judged, %llu crashes\n",
+	             (unsigned long long)t->seeds, simulated, wall,
+	             simulated / (wall > 0 ? wall : 1), (unsigned long long)t->steps,
+	             (unsigned long long)t->elections, (unsigned long long)t->committed,
+	             (unsigned long long)t->answered, (unsigned long long)t->crashes);
+	(void)printf("sim: %llu passed, %llu failed\n", (unsigned long long)(t->seeds - t->failed),
+	             (unsigned long long)t->failed);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {{"seeds", required_argument, NULL, 's'},
+	                                        {"quick", no_argument, NULL, 'q'},
+	                                        {"verbose", no_argument, NULL, 'v'},
+	                                        {NULL, 0, NULL, 0}};
+	uint64_t from = 0, to = 0, began = clock_mono_ns();
+	bool verbose = false, ranged = false;
+	struct totals t = {0};
+	int o;
+
+	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (o == 's') {
+			ranged = parse_range(optarg, &from, &to);
+		} else if (o == 'v') {
+			verbose = true;
+		} else if (o != 'q') {
+			ranged = false;
+			break;
+		}
+		if (o == 's' && !ranged) {
+			(void)fprintf(stderr, "simulator: --seeds wants A..B, got %s\n", optarg);
+			return 2;
+		}
+	}
+	log_set_level(LOG_LEVEL_ERROR);
+	(void)setvbuf(stdout, NULL, _IOLBF, 0);
+	if (!ranged) {
+		for (size_t i = 0; i < sizeof(kept_seeds) / sizeof(kept_seeds[0]); i++)
+			(void)run_seed(kept_seeds[i], verbose, &t);
+		from = clock_random_u64() % 1000000000u;
+		to = from + SIM_QUICK_SEEDS - 1;
+		(void)printf("seeds %llu..%llu\n", (unsigned long long)from,
+		             (unsigned long long)to);
+	}
+	for (uint64_t seed = from; seed <= to; seed++)
+		(void)run_seed(seed, verbose, &t);
+	report(&t, clock_mono_ns() - began);
+	return t.failed > 0 ? 1 : 0;
+}

@@ -1,0 +1,36 @@
+/* Is a history of one key linearizable? (Wing & Gong, "Testing and Verifying Concurrent Objects",
+ * 1993, with the memo of Lowe, "Testing for Linearizability", 2017.)
+ *
+ * The key is a file that is replaced as a whole, appended to, and read as a whole. Its state is the
+ * sequence of the numbers written to it, folded into one hash. A change without an answer may have
+ * happened at any time after it was asked for, or never. */
+#ifndef RFS_SIM_LINEAR_H
+#define RFS_SIM_LINEAR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum linear_kind { LINEAR_REPLACE, LINEAR_APPEND, LINEAR_READ };
+
+#define LINEAR_NEVER UINT64_MAX
+
+struct linear_op {
+	enum linear_kind kind;
+	unsigned client;
+	uint64_t called, answered; /* LINEAR_NEVER: no answer; reads without one are left out */
+	uint64_t value; /* REPLACE, APPEND: the number; READ: linear_fold() of what was seen */
+	uint64_t place; /* APPEND, answered: how many numbers stood before it */
+};
+
+struct linear_state {
+	uint64_t hash, count;
+};
+
+/* The empty file is {0, 0}; fold a further number into it. */
+struct linear_state linear_fold(struct linear_state s, uint64_t value);
+
+/* True if there is an order. `ops` may be reordered. A key starts empty. */
+bool linear_check(struct linear_op *ops, size_t n);
+
+#endif

@@ -1,0 +1,106 @@
+/* The judge of the simulator's histories must itself be able to say no. */
+#include <check.h>
+#include "../support/linear.h"
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+static uint64_t seen(size_t n, const uint64_t *values)
+{
+	struct linear_state s = {0, 0};
+
+	for (size_t i = 0; i < n; i++)
+		s = linear_fold(s, values[i]);
+	return s.hash;
+}
+
+START_TEST(test_reads_after_an_answer_see_it)
+{
+	struct linear_op ops[] = {
+	        {LINEAR_REPLACE, 0, 1, 2, 7, 0},
+	        {LINEAR_READ, 1, 3, 4, seen(1, (uint64_t[]){7}), 0},
+	};
+	ck_assert(linear_check(ops, COUNT(ops)));
+}
+END_TEST
+
+START_TEST(test_a_stale_read_is_found)
+{
+	struct linear_op ops[] = {
+	        {LINEAR_REPLACE, 0, 1, 2, 7, 0},
+	        {LINEAR_REPLACE, 0, 3, 4, 8, 0},
+	        {LINEAR_READ, 1, 5, 6, seen(1, (uint64_t[]){7}), 0},
+	};
+	ck_assert(!linear_check(ops, COUNT(ops)));
+}
+END_TEST
+
+START_TEST(test_concurrent_reads_may_see_old_or_new_but_not_go_back)
+{
+	uint64_t old = seen(1, (uint64_t[]){7}), new = seen(1, (uint64_t[]){8});
+	struct linear_op fine[] = {
+	        {LINEAR_REPLACE, 0, 1, 2, 7, 0},
+	        {LINEAR_REPLACE, 0, 3, 9, 8, 0},
+	        {LINEAR_READ, 1, 4, 5, old, 0},
+	        {LINEAR_READ, 1, 6, 7, new, 0},
+	};
+	struct linear_op back[] = {
+	        {LINEAR_REPLACE, 0, 1, 2, 7, 0},
+	        {LINEAR_REPLACE, 0, 3, 9, 8, 0},
+	        {LINEAR_READ, 1, 4, 5, new, 0},
+	        {LINEAR_READ, 1, 6, 7, old, 0},
+	};
+	ck_assert(linear_check(fine, COUNT(fine)));
+	ck_assert(!linear_check(back, COUNT(back)));
+}
+END_TEST
+
+START_TEST(test_an_unanswered_change_may_happen_late_or_never)
+{
+	uint64_t old = seen(1, (uint64_t[]){7}), new = seen(2, (uint64_t[]){7, 8});
+	struct linear_op late[] = {
+	        {LINEAR_REPLACE, 0, 1, 2, 7, 0},
+	        {LINEAR_APPEND, 0, 3, LINEAR_NEVER, 8, 0},
+	        {LINEAR_READ, 1, 10, 11, old, 0},
+	        {LINEAR_READ, 1, 12, 13, new, 0},
+	};
+	struct linear_op twice[] = {
+	        {LINEAR_REPLACE, 0, 1, 2, 7, 0},
+	        {LINEAR_APPEND, 0, 3, LINEAR_NEVER, 8, 0},
+	        {LINEAR_READ, 1, 12, 13, seen(3, (uint64_t[]){7, 8, 8}), 0},
+	};
+	ck_assert(linear_check(late, COUNT(late)));
+	ck_assert(!linear_check(twice, COUNT(twice)));
+	ck_assert(linear_check(late, 3));
+}
+END_TEST
+
+START_TEST(test_an_append_at_the_wrong_place_is_found)
+{
+	struct linear_op ops[] = {
+	        {LINEAR_APPEND, 0, 1, 2, 7, 0},
+	        {LINEAR_APPEND, 1, 3, 4, 8, 0},
+	};
+	ck_assert(!linear_check(ops, COUNT(ops)));
+	ops[1].place = 1;
+	ck_assert(linear_check(ops, COUNT(ops)));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("linear");
+	TCase *t = tcase_create("linear");
+	SRunner *sr = srunner_create(s);
+	int failed;
+
+	tcase_add_test(t, test_reads_after_an_answer_see_it);
+	tcase_add_test(t, test_a_stale_read_is_found);
+	tcase_add_test(t, test_concurrent_reads_may_see_old_or_new_but_not_go_back);
+	tcase_add_test(t, test_an_unanswered_change_may_happen_late_or_never);
+	tcase_add_test(t, test_an_append_at_the_wrong_place_is_found);
+	suite_add_tcase(s, t);
+	srunner_run_all(sr, CK_ENV);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed == 0 ? 0 : 1;
+}
