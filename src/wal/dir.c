@@ -85,7 +85,7 @@ int dir_remove_temporary(struct wal *w, const struct wal_listing *l, struct rfs_
 
 /* A file that appears under its name with all of its bytes; the directory is not synced yet. */
 static int make_file(struct wal *w, const char *tmp, const char *name, const void *p, size_t n,
-		     struct rfs_err *err)
+                     struct rfs_err *err)
 {
 	int fd, rc;
 
@@ -114,8 +114,7 @@ static int sync_parent(struct wal *w, struct rfs_err *err)
 	memcpy(parent, n > 0 ? w->dir : ".", n > 0 ? n : 1);
 	parent[n > 0 ? n : 1] = '\0';
 	rc = w->ops->sync_dir(w->ops->ctx, parent);
-	return rc == 0 ? 0
-	               : rfs_err_set(err, rc, "%s: fsync: %s", parent, rfs_strerror(rc));
+	return rc == 0 ? 0 : rfs_err_set(err, rc, "%s: fsync: %s", parent, rfs_strerror(rc));
 }
 
 static int lost_identity(const struct wal *w, const char *what, struct rfs_err *err)
@@ -242,10 +241,11 @@ int dir_make(struct wal *w, const struct wal_listing *l, struct rfs_err *err)
 /* ---- identity ---- */
 
 static int head_error(const struct wal *w, const char *name, uint64_t offset, int rc,
-		      struct rfs_err *err)
+                      struct rfs_err *err)
 {
 	if (rc == RFS_EVERSION)
-		return rfs_err_set(err, rc, "%s/%s: written in another version of the format; this is %u",
+		return rfs_err_set(err, rc,
+		                   "%s/%s: written in another version of the format; this is %u",
 		                   w->dir, name, WAL_FORMAT_VERSION);
 	return rfs_err_set(err, rc, "%s/%s offset %" PRIu64 ": the checksum does not match", w->dir,
 	                   name, offset);
@@ -280,7 +280,7 @@ int identity_read(struct wal *w, const struct wal_identity *want, struct rfs_err
 /* The newer good one of two copies; a bad one is no harm, since a state is reported only when both
  * are synced, and one copy at a time is written. */
 static int state_choose(struct wal *w, const uint8_t *a, const uint8_t *b, bool *mended,
-			struct rfs_err *err)
+                        struct rfs_err *err)
 {
 	struct wal_state_head h[2];
 	int rc[2] = {wal_state_get(a, &h[0]), wal_state_get(b, &h[1])};
@@ -296,8 +296,8 @@ static int state_choose(struct wal *w, const uint8_t *a, const uint8_t *b, bool 
 	best = rc[0] != 0 || (rc[1] == 0 && h[1].seq > h[0].seq) ? 1 : 0;
 	if (h[best].incarnation != w->identity.incarnation)
 		return rfs_err_set(err, RFS_ECORRUPT,
-		                   "%s/" STATE " offset %u: it comes from another directory", w->dir,
-		                   (unsigned)best * WAL_BLOCK_BYTES);
+		                   "%s/" STATE " offset %u: it comes from another directory",
+		                   w->dir, (unsigned)best * WAL_BLOCK_BYTES);
 	*mended = rc[0] != 0 || rc[1] != 0;
 	w->state = h[best];
 	return 0;
@@ -314,8 +314,8 @@ int state_read(struct wal *w, bool *mended, struct rfs_err *err)
 		rc = io_size(w, w->state_fd, STATE, &size, err);
 	if (rc == 0 && size != WAL_STATE_BYTES)
 		rc = rfs_err_set(err, RFS_ECORRUPT,
-		                 "%s/" STATE ": its size is %" PRIu64 ", it should be %u", w->dir, size,
-		                 WAL_STATE_BYTES);
+		                 "%s/" STATE ": its size is %" PRIu64 ", it should be %u", w->dir,
+		                 size, WAL_STATE_BYTES);
 	if (rc == 0)
 		rc = io_read(w, w->state_fd, STATE, both[0], WAL_HEAD_BYTES, 0, err);
 	if (rc == 0)

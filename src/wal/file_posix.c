@@ -93,7 +93,7 @@ static int posix_sync_dir(void *ctx, const char *path)
 }
 
 static int posix_list(void *ctx, const char *path, void (*each)(void *arg, const char *name),
-		      void *arg)
+                      void *arg)
 {
 	DIR *d = opendir(path);
 	struct dirent *e;

@@ -15,7 +15,7 @@ void wal_segment_name(uint64_t seq, char out[WAL_NAME_BYTES])
 }
 
 static int failed(const struct wal *w, const char *name, const char *call, int rc,
-		  struct rfs_err *err)
+                  struct rfs_err *err)
 {
 	return rfs_err_set(err, rc, "%s/%s: %s: %s", w->dir, name, call, rfs_strerror(rc));
 }
@@ -34,7 +34,7 @@ int io_open(struct wal *w, const char *name, bool create, int *fd, struct rfs_er
 }
 
 int io_read(const struct wal *w, int fd, const char *name, void *p, size_t n, uint64_t offset,
-	    struct rfs_err *err)
+            struct rfs_err *err)
 {
 	uint8_t *at = p;
 	size_t done = 0;
@@ -48,7 +48,8 @@ int io_read(const struct wal *w, int fd, const char *name, void *p, size_t n, ui
 			return failed(w, name, "read", (int)got, err);
 		if (got == 0)
 			return rfs_err_set(err, RFS_ECORRUPT,
-			                   "%s/%s: the file ends at %" PRIu64 ", within what it should hold",
+			                   "%s/%s: the file ends at %" PRIu64
+			                   ", within what it should hold",
 			                   w->dir, name, offset + done);
 		done += (size_t)got;
 	}
@@ -56,7 +57,7 @@ int io_read(const struct wal *w, int fd, const char *name, void *p, size_t n, ui
 }
 
 int io_write(const struct wal *w, int fd, const char *name, const void *p, size_t n,
-	     uint64_t offset, struct rfs_err *err)
+             uint64_t offset, struct rfs_err *err)
 {
 	const uint8_t *at = p;
 	size_t done = 0;

@@ -1,5 +1,5 @@
-/* Reading a log that somebody may have pulled the plug on. The algorithm, and why it is right, stands in
- * docs/wal-format.md, "Recovery"; the letters below are those of its step 5. */
+/* Reading a log that somebody may have pulled the plug on. The algorithm, and why it is right,
+ * stands in docs/wal-format.md, "Recovery"; the letters below are those of its step 5. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,6 +8,8 @@
 #include "../base/check.h"
 #include "../base/mem.h"
 #include "wal_priv.h"
+
+#define INDEX_MAX (UINT64_MAX / 2) /* so that an index can be counted on from */
 
 struct replay {
 	struct wal *w;
@@ -32,11 +34,10 @@ static int damage(struct replay *p, uint64_t offset, const char *what)
 
 static int check_size(struct replay *p, uint64_t found, uint64_t want)
 {
-	return found == want
-	               ? 0
-	               : rfs_err_set(p->err, RFS_ECORRUPT,
-	                             "%s/%s: its size is %" PRIu64 ", it should be %" PRIu64,
-	                             p->w->dir, p->name, found, want);
+	return found == want ? 0
+	                     : rfs_err_set(p->err, RFS_ECORRUPT,
+	                                   "%s/%s: its size is %" PRIu64 ", it should be %" PRIu64,
+	                                   p->w->dir, p->name, found, want);
 }
 
 static int check_head(struct replay *p, const struct wal_segment_head *h, uint64_t seq)
@@ -50,6 +51,8 @@ static int check_head(struct replay *p, const struct wal_segment_head *h, uint64
 	if (h->size < WAL_SEGMENT_BYTES_MIN || h->size > WAL_SEGMENT_BYTES_MAX ||
 	    h->size % WAL_BLOCK_BYTES != 0)
 		return damage(p, 0, "the segment's size makes no sense");
+	if (h->base.index > INDEX_MAX)
+		return damage(p, 0, "the segment's base makes no sense");
 	if (w->n_segments == 0) {
 		w->base = w->last = h->base;
 		w->link = h->link;
@@ -258,8 +261,8 @@ static int replay_segment(struct replay *p, uint64_t seq, bool newest)
 		return rc;
 	}
 	p->segment->made = true;
-	w->segments =
-	        mem_grow(w->segments, &w->segments_cap, w->n_segments + 1, sizeof(*w->segments));
+	w->segments = mem_grow(w->segments, &w->segments_cap, w->n_segments + 1,
+	                       sizeof(struct segment *));
 	w->segments[w->n_segments++] = p->segment;
 	rc = take_all(p);
 	return rc == 0 ? check_tail(p, newest) : rc;
@@ -267,8 +270,8 @@ static int replay_segment(struct replay *p, uint64_t seq, bool newest)
 
 /* ---- all of it ---- */
 
-/* All segments from the oldest to the newest that the state names must be there; older ones are what a
- * cut has not unlinked yet, and newer ones what was made but not yet named. */
+/* All segments from the oldest to the newest that the state names must be there; older ones are
+ * what a cut has not unlinked yet, and newer ones what was made but not yet named. */
 static int check_sequence(struct wal *w, const struct wal_listing *l, struct rfs_err *err)
 {
 	uint64_t want = w->state.first;
@@ -305,6 +308,7 @@ static int mend(struct replay *p, const struct wal_listing *l)
 	uint64_t from = p->batch != 0 ? p->batch : p->offset;
 	int rc;
 
+	rfs_check(p->segment != NULL);
 	w->state.segment = p->segment->seq;
 	rc = state_write(w, p->err);
 	memset(p->data + p->offset, 0, p->dirt_end - p->offset);
@@ -337,7 +341,7 @@ static void say(struct wal *w, const struct replay *p, struct wal_recovered *rec
 }
 
 int wal_recover(struct wal *w, const struct wal_listing *l, struct wal_recovered *rec,
-		struct rfs_err *err)
+                struct rfs_err *err)
 {
 	struct replay p = {.w = w, .rec = rec, .err = err};
 	int rc;

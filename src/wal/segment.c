@@ -94,7 +94,7 @@ static int write_head(struct wal *w, const struct segment *s, uint32_t link, str
 }
 
 int segment_make(struct wal *w, struct segment *s, uint32_t link, bool *no_room,
-		 struct rfs_err *err)
+                 struct rfs_err *err)
 {
 	char name[WAL_NAME_BYTES];
 	int rc;

@@ -74,7 +74,7 @@ static void wal_free(struct wal *w)
 }
 
 static int open_dir(struct wal *w, const struct wal_identity *want, struct wal_recovered *rec,
-		    struct rfs_err *err)
+                    struct rfs_err *err)
 {
 	struct wal_listing l;
 	int rc;
@@ -98,7 +98,7 @@ static int open_dir(struct wal *w, const struct wal_identity *want, struct wal_r
 }
 
 int wal_open(struct wal **out, const char *dir, const struct wal_opts *opts,
-	     struct wal_recovered *rec, struct rfs_err *err)
+             struct wal_recovered *rec, struct rfs_err *err)
 {
 	struct wal *w;
 	int rc;
@@ -215,8 +215,8 @@ static struct segment *place(struct wal *w, uint64_t n)
 	if (w->place_offset + n <= s->size)
 		return s;
 	s = segment_new(s->seq + 1, w->segment_bytes, w->last);
-	w->segments =
-	        mem_grow(w->segments, &w->segments_cap, w->n_segments + 1, sizeof(*w->segments));
+	w->segments = mem_grow(w->segments, &w->segments_cap, w->n_segments + 1,
+	                       sizeof(struct segment *));
 	w->segments[w->n_segments++] = s;
 	w->place_offset = WAL_BLOCK_BYTES;
 	return s;
@@ -337,7 +337,7 @@ static int bad_record(const struct wal *w, const struct slot *s, struct rfs_err 
 
 /* Check the record at `p`, just read from disk, against what the table says of it. */
 static int check_record(const struct wal *w, const struct slot *s, raft_index index,
-			const uint8_t *p, struct rfs_err *err)
+                        const uint8_t *p, struct rfs_err *err)
 {
 	struct wal_place at = {w->identity.incarnation, s->segment->seq, s->offset};
 	uint64_t n = wal_record_bytes(s->len);
@@ -349,7 +349,8 @@ static int check_record(const struct wal *w, const struct slot *s, raft_index in
 	return 0;
 }
 
-/* How many of the `n` entries from slot `s` stand one after the other in one segment, on disk alone. */
+/* How many of the `n` entries from slot `s` stand one after the other in one segment, on disk
+ * alone. */
 static size_t run_on_disk(const struct slot *s, size_t n, uint64_t *bytes)
 {
 	size_t i = 0;
@@ -362,7 +363,7 @@ static size_t run_on_disk(const struct slot *s, size_t n, uint64_t *bytes)
 }
 
 static int read_run(const struct wal *w, const struct slot *s, raft_index index, size_t n,
-		    uint64_t bytes, uint8_t *p, struct raft_entry *out, struct rfs_err *err)
+                    uint64_t bytes, uint8_t *p, struct raft_entry *out, struct rfs_err *err)
 {
 	char name[WAL_NAME_BYTES];
 	int rc;
@@ -378,7 +379,7 @@ static int read_run(const struct wal *w, const struct slot *s, raft_index index,
 }
 
 static size_t choose_count(const struct wal *w, raft_index first, size_t max_n, uint64_t max_bytes,
-			   uint64_t *disk_bytes)
+                           uint64_t *disk_bytes)
 {
 	const struct slot *s = slot_at(w, first);
 	uint64_t left = w->last.index - first + 1, sum = 0;
@@ -397,7 +398,7 @@ static size_t choose_count(const struct wal *w, raft_index first, size_t max_n, 
 }
 
 ssize_t wal_read(struct wal *w, raft_index first, size_t max_n, uint64_t max_bytes,
-		 struct raft_entry *out, struct rfs_err *err)
+                 struct raft_entry *out, struct rfs_err *err)
 {
 	const struct slot *s = slot_at(w, first);
 	uint64_t disk_bytes, run_bytes;

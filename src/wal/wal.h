@@ -1,13 +1,15 @@
 /* The Raft log and the hard state on disk. Format: docs/wal-format.md.
  *
- * Appends and hard-state writes go into a queue; one writer thread takes the whole queue, writes it,
- * syncs once, and takes what has arrived meanwhile (group commit). The owner hears through `notify`
- * (from the writer's thread) that wal_poll() has news. With `threaded` false there is no thread:
- * wal_work() does one round of the writer's work in the caller, for tests and the simulator.
+ * Appends and hard-state writes go into a queue; one writer thread takes the whole queue, writes
+ * it, syncs once, and takes what has arrived meanwhile (group commit). The owner hears through
+ * `notify` (from the writer's thread) that wal_poll() has news. With `threaded` false there is no
+ * thread: wal_work() does one round of the writer's work in the caller, for tests and the
+ * simulator.
  *
- * A failed write, sync or rename of the writer is final: wal_poll() reports it, nothing is retried, and
- * the process is expected to end (a page that failed to sync may be marked clean: LWN, "PostgreSQL's
- * fsync() surprise"). -ENOSPC on creating a segment is the exception: it is reported and tried again.
+ * A failed write, sync or rename of the writer is final: wal_poll() reports it, nothing is retried,
+ * and the process is expected to end (a page that failed to sync may be marked clean: LWN,
+ * "PostgreSQL's fsync() surprise"). -ENOSPC on creating a segment is the exception: it is reported
+ * and tried again.
  *
  * Thread: all functions but wal_work() from the owner's. */
 #ifndef RFS_WAL_WAL_H
@@ -32,21 +34,21 @@ struct wal_identity {
 };
 
 struct wal_opts {
-	const struct file_ops *ops;  /* NULL: file_ops_posix; borrowed for the log's life */
-	struct wal_identity identity; /* a new directory gets it; an old one must have the same cluster
-	                               * and node, and keeps its own incarnation */
-	uint64_t segment_bytes;      /* size of each new segment file, rounded up to 4096; 8192 to 1 GiB;
-	                              * any entry appended must fit: wal_entry_fits() */
-	uint64_t cache_bytes;        /* newest entries kept in memory for wal_read() */
+	const struct file_ops *ops;   /* NULL: file_ops_posix; borrowed for the log's life */
+	struct wal_identity identity; /* a new directory gets it; an old one must have the same
+	                               * cluster and node, and keeps its own incarnation */
+	uint64_t segment_bytes; /* size of each new segment file, rounded up to 4096; 8192 to 1 GiB;
+	                         * any entry appended must fit: wal_entry_fits() */
+	uint64_t cache_bytes;   /* newest entries kept in memory for wal_read() */
 	bool threaded;
-	void (*notify)(void *ctx);   /* from the writer's thread; must not call back into the log */
+	void (*notify)(void *ctx); /* from the writer's thread; must not call back into the log */
 	void *notify_ctx;
 };
 
 /* What wal_open() found, for the owner and for one line of the program's log. */
 struct wal_recovered {
 	struct wal_identity identity;
-	bool created;               /* the directory was new */
+	bool created; /* the directory was new */
 	raft_term term;
 	raft_id vote;
 	struct raft_pos base, last; /* entries (base, last] are there */
@@ -57,9 +59,10 @@ struct wal_recovered {
 };
 
 /* Open or make the log in `dir` (made if its parent exists). Every record is read and checked.
- * Errors: RFS_ECORRUPT with file and offset (nothing was changed), RFS_EIDENTITY, RFS_EVERSION, -errno. */
+ * Errors: RFS_ECORRUPT with file and offset (nothing was changed), RFS_EIDENTITY, RFS_EVERSION,
+ * -errno. */
 int wal_open(struct wal **out, const char *dir, const struct wal_opts *opts,
-	     struct wal_recovered *rec, struct rfs_err *err);
+             struct wal_recovered *rec, struct rfs_err *err);
 
 /* Wait for the queue to drain, stop the writer, free. Takes `w`; NULL is fine. */
 void wal_close(struct wal *w);
@@ -67,38 +70,40 @@ void wal_close(struct wal *w);
 /* Whether an entry with `len` bytes of payload fits into a segment of `segment_bytes`. */
 bool wal_entry_fits(uint64_t segment_bytes, uint32_t len);
 
-/* Queue `n` consecutive entries. If entries[0] stands at or before the last one, they replace it and
- * everything behind it, in the same write. Copied: nothing is borrowed. At once readable by wal_read().
- * entries[0].pos.index must lie in [base + 1, last + 1]; terms never decrease along the log, and none is
- * above the term last given to wal_set_state(). `epoch` comes back with the completion. */
+/* Queue `n` consecutive entries. If entries[0] stands at or before the last one, they replace it
+ * and everything behind it, in the same write. Copied: nothing is borrowed. At once readable by
+ * wal_read(). entries[0].pos.index must lie in [base + 1, last + 1]; terms never decrease along the
+ * log, and none is above the term last given to wal_set_state(). `epoch` comes back with the
+ * completion. */
 void wal_append(struct wal *w, const struct raft_entry *entries, size_t n, uint64_t epoch);
 
-/* Queue a write of the hard state; durable before anything queued later is. The term never goes back. */
+/* Queue a write of the hard state; durable before anything queued later is. The term never goes
+ * back. */
 void wal_set_state(struct wal *w, raft_term term, raft_id vote, uint64_t epoch);
 
 /* What has become durable since the last poll. */
 struct wal_done {
-	bool log, state;        /* which of the following changed */
+	bool log, state; /* which of the following changed */
 	uint64_t log_epoch;
 	struct raft_pos log_pos;
 	uint64_t state_epoch;
-	uint64_t sync_us_max;   /* the slowest sync since the last poll */
-	int error;              /* negative: the writer has failed for good; see err */
-	int space;              /* -ENOSPC at every poll while waiting for room, else 0 */
+	uint64_t sync_us_max; /* the slowest sync since the last poll */
+	int error;            /* negative: the writer has failed for good; see err */
+	int space;            /* -ENOSPC at every poll while waiting for room, else 0 */
 };
 
 /* Collect completions; `err` (with file and call) is set when done->error is. */
 void wal_poll(struct wal *w, struct wal_done *done, struct rfs_err *err);
 
-/* One round of the writer without a thread; true if it did anything. While there is no room for the next
- * segment each call tries again, and returns false if nothing else could be done. */
+/* One round of the writer without a thread; true if it did anything. While there is no room for the
+ * next segment each call tries again, and returns false if nothing else could be done. */
 bool wal_work(struct wal *w);
 
 /* Up to `max_n` entries from `first` on, together at most `max_bytes` of payload, but at least one.
- * out[i].data is borrowed until the next call to any function of this log. Returns the count, 0 if `first`
- * is outside the log, or a negative error (RFS_ECORRUPT, -EIO) with `err`. */
+ * out[i].data is borrowed until the next call to any function of this log. Returns the count, 0 if
+ * `first` is outside the log, or a negative error (RFS_ECORRUPT, -EIO) with `err`. */
 ssize_t wal_read(struct wal *w, raft_index first, size_t max_n, uint64_t max_bytes,
-		 struct raft_entry *out, struct rfs_err *err);
+                 struct raft_entry *out, struct rfs_err *err);
 
 /* Term and payload length of entry `index`, without its payload; false outside (base, last]. */
 bool wal_entry_at(const struct wal *w, raft_index index, struct raft_entry *out);
@@ -106,10 +111,10 @@ bool wal_entry_at(const struct wal *w, raft_index index, struct raft_entry *out)
 struct raft_pos wal_base(const struct wal *w);
 struct raft_pos wal_last(const struct wal *w);
 
-/* Drop whole segments whose entries all lie at or below `upto`; the base moves to the end of the last one
- * dropped. Never the segment being written, nor one that a segment with a replaced entry still needs: it
- * goes with that one. The files are unlinked by the writer; if that fails, wal_poll() says so.
- * Returns 0. */
+/* Drop whole segments whose entries all lie at or below `upto`; the base moves to the end of the
+ * last one dropped. Never the segment being written, nor one that a segment with a replaced entry
+ * still needs: it goes with that one. The files are unlinked by the writer; if that fails,
+ * wal_poll() says so. Returns 0. */
 int wal_cut(struct wal *w, raft_index upto, struct rfs_err *err);
 
 uint64_t wal_disk_bytes(const struct wal *w);

@@ -11,7 +11,7 @@
 static const char identity_magic[] = "RFSIDENT";
 static const char state_magic[] = "RFSSTATE";
 static const char segment_magic[] = "RFSSEGMT";
-static const char record_magic[] = "RFSR";
+static const char record_magic[4] = {'R', 'F', 'S', 'R'};
 
 _Static_assert(WAL_CLUSTER_NAME_MAX + 1 == 64, "the cluster's name has 64 bytes in the head");
 _Static_assert(WAL_RECORD_BYTES_MIN == ((WAL_RECORD_HEAD_BYTES + 8) & ~7u), "smallest record");
@@ -129,7 +129,7 @@ void wal_record_put(uint8_t *p, const struct raft_entry *e)
 	uint64_t end = wal_record_bytes(e->len);
 
 	memset(p, 0, WAL_RECORD_HEAD_BYTES);
-	memcpy(p, record_magic, 4);
+	memcpy(p, record_magic, sizeof(record_magic));
 	put_le32(p + 4, e->len);
 	put_le64(p + 8, e->pos.index);
 	put_le64(p + 16, e->pos.term);
@@ -168,9 +168,9 @@ uint32_t wal_record_seal(uint8_t *p, const struct wal_place *at, uint64_t batch,
 }
 
 bool wal_record_head_get(const uint8_t *p, uint64_t n, const struct wal_place *at,
-			 struct wal_record *r)
+                         struct wal_record *r)
 {
-	if (n < WAL_RECORD_HEAD_BYTES || memcmp(p, record_magic, 4) != 0)
+	if (n < WAL_RECORD_HEAD_BYTES || memcmp(p, record_magic, sizeof(record_magic)) != 0)
 		return false;
 	r->len = get_le32(p + 4);
 	r->pos.index = get_le64(p + 8);

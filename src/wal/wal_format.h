@@ -56,16 +56,17 @@ struct wal_record {
 /* Bytes of a whole record with `len` bytes of payload. */
 uint64_t wal_record_bytes(uint32_t len);
 
-/* Write entry `e` as a record without batch, link and checksums: wal_record_bytes(e->len) at `p`. */
+/* Write entry `e` as a record without batch, link and checksums: wal_record_bytes(e->len) at `p`.
+ */
 void wal_record_put(uint8_t *p, const struct raft_entry *e);
 
 /* Fill in what is known when it is written. Returns its header CRC, the next record's link. */
 uint32_t wal_record_seal(uint8_t *p, const struct wal_place *at, uint64_t batch, uint32_t link);
 
-/* The header alone, at `p` with `n` bytes to the end of the segment: true if it is there, has the magic
- * and its checksum is right for this place. The fields may still make no sense. */
+/* The header alone, at `p` with `n` bytes to the end of the segment: true if it is there, has the
+ * magic and its checksum is right for this place. The fields may still make no sense. */
 bool wal_record_head_get(const uint8_t *p, uint64_t n, const struct wal_place *at,
-			 struct wal_record *r);
+                         struct wal_record *r);
 
 /* Whether payload and padding match; wal_record_bytes(r->len) must be there. */
 bool wal_record_payload_ok(const uint8_t *p, const struct wal_record *r);

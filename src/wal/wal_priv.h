@@ -1,9 +1,8 @@
 /* Inside the log. Three parts share `struct wal`:
  *
- *   wal.c      the owner's side: decides where each record will stand, keeps the table and the cache
- *   writer.c   the writer's side: rounds of write and sync; with segment.c, which makes segments,
- *              and dir.c, which writes the hard state
- *   recover.c  before either of them starts
+ *   wal.c      the owner's side: decides where each record will stand, keeps the table and the
+ * cache writer.c   the writer's side: rounds of write and sync; with segment.c, which makes
+ * segments, and dir.c, which writes the hard state recover.c  before either of them starts
  *
  * A record goes once into memory: the owner puts it into a chunk, a run of contiguous bytes of one
  * segment; the writer seals and writes the chunk; afterwards the chunk is the cache. */
@@ -14,14 +13,14 @@
 #include "wal.h"
 #include "wal_format.h"
 
-#define WAL_DIR_BYTES_MAX    3800u
-#define WAL_PATH_BYTES_MAX   (WAL_DIR_BYTES_MAX + 64)
-#define WAL_NAME_BYTES       32u
-#define WAL_CHUNK_BYTES_MAX  (1u << 20) /* of several records; a larger one has its own */
-#define WAL_FILL_BYTES       (256u << 10)
-#define WAL_SPACE_RETRY_MS   500u
-#define WAL_IDLE_FILL_MS     20u
-#define WAL_SEGMENT_TMP      "log.tmp"
+#define WAL_DIR_BYTES_MAX   3800u
+#define WAL_PATH_BYTES_MAX  (WAL_DIR_BYTES_MAX + 64)
+#define WAL_NAME_BYTES      32u
+#define WAL_CHUNK_BYTES_MAX (1u << 20) /* of several records; a larger one has its own */
+#define WAL_FILL_BYTES      (256u << 10)
+#define WAL_SPACE_RETRY_MS  500u
+#define WAL_IDLE_FILL_MS    20u
+#define WAL_SEGMENT_TMP     "log.tmp"
 
 struct segment {
 	uint64_t seq, size;
@@ -40,8 +39,8 @@ struct chunk {
 	uint64_t offset; /* in the segment */
 	uint8_t *data;   /* owner while open; the writer then touches headers and checksums alone */
 	size_t len, cap;
-	uint64_t epoch;       /* newest */
-	struct raft_pos last; /* of its last record */
+	uint64_t epoch;         /* newest */
+	struct raft_pos last;   /* of its last record */
 	enum chunk_state state; /* mu */
 };
 
@@ -57,9 +56,9 @@ struct slot {
 struct wal {
 	const struct file_ops *ops;
 	char dir[WAL_DIR_BYTES_MAX + 1];
+	bool threaded;
 	struct wal_identity identity;
 	uint64_t segment_bytes, cache_bytes;
-	bool threaded;
 	void (*notify)(void *ctx);
 	void *notify_ctx;
 
@@ -78,9 +77,8 @@ struct wal {
 	/* both, under mu */
 	pthread_mutex_t mu;
 	pthread_cond_t work;
-	bool stop;
 	struct chunk *head, *tail, *unwritten; /* oldest; newest; first that is not durable */
-	bool want_state;
+	bool stop, want_state;
 	raft_term want_term;
 	raft_id want_vote;
 	uint64_t want_epoch;
@@ -92,15 +90,14 @@ struct wal {
 
 	/* writer */
 	pthread_t thread;
-	int state_fd;
 	struct wal_state_head state;
 	struct segment *current;
 	uint64_t write_offset; /* end of what is written in `current` */
 	uint64_t batch;        /* where its un-synced records begin; 0: nothing un-synced */
 	uint32_t link;
-	int spare_fd; /* WAL_SEGMENT_TMP, or -1 */
+	int state_fd, spare_fd; /* the hard state; WAL_SEGMENT_TMP or -1 */
+	bool spare_refused;     /* no room: wait until it is needed */
 	uint64_t spare_filled;
-	bool spare_refused; /* no room: wait until it is needed */
 	uint64_t retry_at_ms;
 	uint8_t *zeros; /* WAL_FILL_BYTES */
 };
@@ -111,9 +108,9 @@ void wal_path(const struct wal *w, const char *name, char out[WAL_PATH_BYTES_MAX
 void wal_segment_name(uint64_t seq, char out[WAL_NAME_BYTES]);
 int io_open(struct wal *w, const char *name, bool create, int *fd, struct rfs_err *err);
 int io_read(const struct wal *w, int fd, const char *name, void *p, size_t n, uint64_t offset,
-	    struct rfs_err *err);
+            struct rfs_err *err);
 int io_write(const struct wal *w, int fd, const char *name, const void *p, size_t n,
-	     uint64_t offset, struct rfs_err *err);
+             uint64_t offset, struct rfs_err *err);
 int io_sync(struct wal *w, int fd, const char *name, struct rfs_err *err);
 int io_size(const struct wal *w, int fd, const char *name, uint64_t *size, struct rfs_err *err);
 int io_rename(struct wal *w, const char *from, const char *to, struct rfs_err *err);
@@ -148,13 +145,13 @@ int spare_fill(struct wal *w, uint64_t upto, struct rfs_err *err);
 void spare_drop(struct wal *w);
 /* Give `s` its file. *no_room: nothing was changed, try again later. */
 int segment_make(struct wal *w, struct segment *s, uint32_t link, bool *no_room,
-		 struct rfs_err *err);
+                 struct rfs_err *err);
 bool wal_is_no_room(int code);
 
 /* ---- recover.c ---- */
 
 int wal_recover(struct wal *w, const struct wal_listing *l, struct wal_recovered *rec,
-		struct rfs_err *err);
+                struct rfs_err *err);
 
 /* ---- wal.c ---- */
 

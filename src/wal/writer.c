@@ -238,8 +238,8 @@ static int unlink_dead(struct wal *w, bool *did, struct rfs_err *err)
 	return rc;
 }
 
-/* How much of the next segment should be there by now: from the middle of the current one on, it grows
- * twice as fast as the current one fills up. */
+/* How much of the next segment should be there by now: from the middle of the current one on, it
+ * grows twice as fast as the current one fills up. */
 static uint64_t spare_due(const struct wal *w)
 {
 	uint64_t half = w->current->size / 2;

@@ -61,9 +61,9 @@ struct memfs {
 	uint64_t capacity, used;
 };
 
-static const char *const call_names[] = {"open",  "close",  "pread",  "pwrite",
-                                         "fdatasync", "truncate", "size", "rename",
-                                         "unlink", "mkdir", "sync_dir", "list", "any"};
+static const char *const call_names[] = {"open",     "close", "pread",  "pwrite", "fdatasync",
+                                         "truncate", "size",  "rename", "unlink", "mkdir",
+                                         "sync_dir", "list",  "any"};
 
 /* splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014) */
 static uint64_t draw(struct memfs *fs)
@@ -268,7 +268,7 @@ static void change_free(struct memfs *fs, struct change *c)
 
 /* Do a change at once where it is seen, and remember it for the disk. */
 static void change(struct memfs *fs, enum change_kind kind, const char *path, const char *to,
-		   struct node *n)
+                   struct node *n)
 {
 	struct change c = {kind, mem_strdup(path), to != NULL ? mem_strdup(to) : NULL, n};
 
@@ -536,7 +536,7 @@ static int mem_sync_dir(void *ctx, const char *path)
 }
 
 static int mem_list(void *ctx, const char *path, void (*each)(void *arg, const char *name),
-		    void *arg)
+                    void *arg)
 {
 	struct memfs *fs = enter(ctx);
 	int rc = begin(fs, MEMFS_LIST);

@@ -1,11 +1,12 @@
-/* A file system in memory behind `struct file_ops`, for tests and the simulator: any call can be made to
- * fail or be cut short, the power can go at any call, and then what was not synced is lost as the
- * worst disk within docs/wal-format.md's assumptions would lose it. Deterministic: everything that is
- * drawn comes from the seed. Each memfs is a disk of its own; any thread.
+/* A file system in memory behind `struct file_ops`, for tests and the simulator: any call can be
+ * made to fail or be cut short, the power can go at any call, and then what was not synced is lost
+ * as the worst disk within docs/wal-format.md's assumptions would lose it. Deterministic:
+ * everything that is drawn comes from the seed. Each memfs is a disk of its own; any thread.
  *
- * What was not synced: each 512-byte sector that was written, each change of a file's size, and each
- * create, rename, unlink and mkdir. A sync that is made to fail forgets what it should have written, as
- * Linux does: it stays readable, is never written by later syncs, and goes with the power. */
+ * What was not synced: each 512-byte sector that was written, each change of a file's size, and
+ * each create, rename, unlink and mkdir. A sync that is made to fail forgets what it should have
+ * written, as Linux does: it stays readable, is never written by later syncs, and goes with the
+ * power. */
 #ifndef RFS_TESTS_MEMFS_H
 #define RFS_TESTS_MEMFS_H
 
@@ -40,16 +41,19 @@ const char *memfs_call_name(enum memfs_call kind);
 
 /* ---- faults; each set once, each fires once; set again to use again ---- */
 
-/* The `nth` call of `kind` from now on (1: the next) fails with `error` (negative errno), undone. */
+/* The `nth` call of `kind` from now on (1: the next) fails with `error` (negative errno), undone.
+ */
 void memfs_fail(struct memfs *fs, enum memfs_call kind, uint64_t nth, int error);
 /* The `nth` pwrite from now on writes only `bytes` and returns that. */
 void memfs_short_write(struct memfs *fs, uint64_t nth, size_t bytes);
-/* Before the `nth` call of any kind from now on the power goes: it and all later ones fail with -EIO. */
+/* Before the `nth` call of any kind from now on the power goes: it and all later ones fail with
+ * -EIO. */
 void memfs_power_off_at(struct memfs *fs, uint64_t nth);
 void memfs_power_off(struct memfs *fs);
-void memfs_heal(struct memfs *fs); /* unset what has not fired */
+void memfs_heal(struct memfs *fs);  /* unset what has not fired */
 bool memfs_fired(struct memfs *fs); /* whether any fault has fired since the last set */
-/* At most `bytes` of all files together; growing beyond fails with -ENOSPC. UINT64_MAX: no limit. */
+/* At most `bytes` of all files together; growing beyond fails with -ENOSPC. UINT64_MAX: no limit.
+ */
 void memfs_capacity(struct memfs *fs, uint64_t bytes);
 
 enum memfs_loss {

@@ -310,7 +310,8 @@ START_TEST(test_no_room_is_reported_and_waited_for)
 	walkit_append(&k, 501, 510, 1, 4);
 	wal_set_state(k.w, 2, 3, 8);
 	walkit_run(&k);
-	ck_assert(k.done.space == -ENOSPC && !k.done.log && k.done.state && k.done.state_epoch == 8);
+	ck_assert(k.done.space == -ENOSPC && !k.done.log && k.done.state &&
+	          k.done.state_epoch == 8);
 	ck_assert(walkit_all_right(&k)); /* what waits can be read */
 	memfs_capacity(k.fs, UINT64_MAX);
 	walkit_run(&k);
@@ -540,8 +541,8 @@ int main(void)
 	tcase_add_test(c, test_a_new_directory_keeps_its_first_incarnation);
 	tcase_add_test(c, test_entries_and_hard_state_come_back);
 	tcase_add_test(c, test_all_that_is_queued_costs_one_write_and_one_sync);
-	tcase_add_test(
-	        c, test_entries_can_be_read_before_they_are_written_and_after_they_left_memory);
+	tcase_add_test(c,
+	               test_entries_can_be_read_before_they_are_written_and_after_they_left_memory);
 	tcase_add_test(c, test_the_newest_entries_stay_in_the_cache);
 	tcase_add_test(c, test_read_obeys_count_and_bytes_but_gives_at_least_one);
 	tcase_add_test(c, test_an_append_in_the_middle_replaces_what_is_behind);

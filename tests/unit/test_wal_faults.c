@@ -1,5 +1,5 @@
-/* The log when single calls of the operating system fail: an error is reported, nothing is retried that
- * must not be, and what was reported durable is there afterwards. */
+/* The log when single calls of the operating system fail: an error is reported, nothing is retried
+ * that must not be, and what was reported durable is there afterwards. */
 #include <check.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -151,8 +151,8 @@ START_TEST(test_after_a_failed_sync_nothing_more_is_written_or_reported)
 }
 END_TEST
 
-/* The kernel drops what a failed sync should have written but goes on showing it. Whoever starts again
- * and finds it readable must not take it for durable. */
+/* The kernel drops what a failed sync should have written but goes on showing it. Whoever starts
+ * again and finds it readable must not take it for durable. */
 START_TEST(test_what_a_failed_sync_left_in_the_page_cache_is_made_durable_at_the_start)
 {
 	for (int state = 0; state < 2; state++) {
@@ -267,8 +267,8 @@ int main(void)
 	                    MEMFS_ANY + 1);
 	tcase_add_test(c, test_a_moment_without_room_loses_nothing);
 	tcase_add_test(c, test_after_a_failed_sync_nothing_more_is_written_or_reported);
-	tcase_add_test(
-	        c, test_what_a_failed_sync_left_in_the_page_cache_is_made_durable_at_the_start);
+	tcase_add_test(c,
+	               test_what_a_failed_sync_left_in_the_page_cache_is_made_durable_at_the_start);
 	tcase_add_test(c, test_short_writes_are_continued);
 	tcase_add_test(c, test_interrupted_reads_and_writes_are_repeated);
 	tcase_add_test(c, test_a_process_that_dies_within_a_write_leaves_a_torn_tail);

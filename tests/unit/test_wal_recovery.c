@@ -1,4 +1,5 @@
-/* Recovery: power cuts at every point, damage of every kind. The rules stand in docs/wal-format.md. */
+/* Recovery: power cuts at every point, damage of every kind. The rules stand in docs/wal-format.md.
+ */
 #include <check.h>
 #include <errno.h>
 #include <stdio.h>
@@ -58,7 +59,8 @@ static void live(struct model *m, struct walkit *k)
 	case 1:
 		if (m->last > base) {
 			model_term(m, k);
-			model_append(m, k, m->last - draw(m, m->last - base < 9 ? m->last - base : 9),
+			model_append(m, k,
+			             m->last - draw(m, m->last - base < 9 ? m->last - base : 9),
 			             1 + draw(m, 3));
 		}
 		break;
@@ -169,7 +171,8 @@ static void live_and_die(uint64_t seed, bool *torn)
 		first = k.rec;
 		walkit_close(&k);
 		ck_assert_int_eq(walkit_open(&k), 0);
-		ck_assert(k.rec.last.index == first.last.index && k.rec.last.term == first.last.term);
+		ck_assert(k.rec.last.index == first.last.index &&
+		          k.rec.last.term == first.last.term);
 		ck_assert(k.rec.term == first.term && k.rec.vote == first.vote && !k.rec.torn);
 		memfs_power_off_at(k.fs, 1 + draw(m, 90));
 		for (unsigned i = 0; i < 200 && !memfs_fired(k.fs) && m->n < RECORDS_MAX / 2; i++)
@@ -442,12 +445,18 @@ START_TEST(test_sealed_nonsense_in_a_record_is_refused)
 		size_t n;
 		const char *says;
 	} cases[] = {
-	        {4, UINT32_MAX, 4, "length"},    {4, RAFT_ENTRY_BYTES_MAX, 4, "length"},
-	        {4, UINT32_MAX - 47, 4, "length"}, {8, 0, 8, "index"},
-	        {8, 900, 8, "index"},            {8, UINT64_MAX, 8, "index"},
-	        {16, 3, 8, "older"},             {16, 5, 8, "newer"},
-	        {24, 0, 8, "batch"},             {24, UINT64_MAX, 8, "batch"},
-	        {32, 3, 4, "kind"},              {32, UINT32_MAX, 4, "kind"},
+	        {4, UINT32_MAX, 4, "length"},
+	        {4, RAFT_ENTRY_BYTES_MAX, 4, "length"},
+	        {4, UINT32_MAX - 47, 4, "length"},
+	        {8, 0, 8, "index"},
+	        {8, 900, 8, "index"},
+	        {8, UINT64_MAX, 8, "index"},
+	        {16, 3, 8, "older"},
+	        {16, 5, 8, "newer"},
+	        {24, 0, 8, "batch"},
+	        {24, UINT64_MAX, 8, "batch"},
+	        {32, 3, 4, "kind"},
+	        {32, UINT32_MAX, 4, "kind"},
 	        {40, 1, 4, "continue"},
 	};
 	uint64_t last = 0, seq = newest();
@@ -480,7 +489,8 @@ START_TEST(test_sealed_nonsense_in_a_head_is_refused)
 	put_le64(v, 0);
 	reseal_head("/wal/state", 0, 48, v, 8);
 	reseal_head("/wal/state", 4096, 48, v, 8);
-	ck_assert_int_eq(walkit_open(&k), 0); /* less than there is: a cut between rename and state */
+	ck_assert_int_eq(walkit_open(&k),
+	                 0); /* less than there is: a cut between rename and state */
 }
 END_TEST
 
@@ -564,8 +574,8 @@ START_TEST(test_lost_sectors_in_a_finished_segment_are_damage)
 }
 END_TEST
 
-/* The one thing that cannot be told apart: a record of the last batch with a sector of zeros by nature,
- * damaged elsewhere, looks like a write of which a sector was lost. */
+/* The one thing that cannot be told apart: a record of the last batch with a sector of zeros by
+ * nature, damaged elsewhere, looks like a write of which a sector was lost. */
 START_TEST(test_a_damaged_last_record_with_a_sector_of_zeros_passes_for_torn)
 {
 	static const uint8_t zeros[1500];
@@ -631,7 +641,8 @@ START_TEST(test_names_of_others_are_left_alone)
 	int fd;
 
 	for (int i = 0; i < 3; i++) {
-		const char *names[] = {"/wal/log-1", "/wal/lost+found", "/wal/log-00000000000000ZZ"};
+		const char *names[] = {"/wal/log-1", "/wal/lost+found",
+		                       "/wal/log-00000000000000ZZ"};
 
 		ck_assert_int_eq(memfs_ops(k.fs)->open(k.fs, names[i], true, &fd), 0);
 		(void)memfs_ops(k.fs)->close(k.fs, fd);
