@@ -1,4 +1,5 @@
-/* cluster.toml: read, checked, and given as one plain struct. Every error names file, line and key. */
+/* cluster.toml: read, checked, and given as one plain struct. Every error names file, line and key.
+ */
 #ifndef RFS_CONFIG_CONFIG_H
 #define RFS_CONFIG_CONFIG_H
 
@@ -14,7 +15,7 @@
 #define CONFIG_PATH_MAX  4096
 
 struct config_node {
-	raft_id id; /* 1 … 2^31-1 */
+	raft_id id;                     /* 1 … 2^31-1 */
 	char host[CONFIG_HOST_MAX + 1]; /* name, IPv4 or IPv6 address */
 	uint16_t port;
 };
@@ -30,19 +31,21 @@ struct config {
 	size_t n_nodes;
 };
 
-/* Which file to read: `given` if not NULL, $RAFTFS_CLUSTER, ./cluster.toml, /etc/raftfs/cluster.toml. An
- * absolute path into `path`; -ENOENT with a sentence that lists the places when there is none. A file that was
- * named (by flag or environment) and is not there is RFS_ECONFIG: nobody may go on without it. */
+/* Which file to read: `given` if not NULL, $RAFTFS_CLUSTER, ./cluster.toml,
+ * /etc/raftfs/cluster.toml. An absolute path into `path`; -ENOENT with a sentence that lists the
+ * places when there is none. A file that was named (by flag or environment) and is not there is
+ * RFS_ECONFIG: nobody may go on without it. */
 int config_find(const char *given, char path[CONFIG_PATH_MAX], struct rfs_err *err);
 
-/* "x", "./x" and "/x" alike as an absolute path; links are left as they are. -ENAMETOOLONG, -errno. */
+/* "x", "./x" and "/x" alike as an absolute path; links are left as they are. -ENAMETOOLONG, -errno.
+ */
 int config_absolute(const char *file, char path[CONFIG_PATH_MAX], struct rfs_err *err);
 
 /* Read and check `path`. Errors: RFS_ECONFIG, -errno. `cfg` is only written when it is all good. */
 int config_load(struct config *cfg, const char *path, struct rfs_err *err);
 
-/* The configuration of the embedded single node: cluster "local", node 1 at 127.0.0.1:port (0: any free
- * one), data in `dir`. */
+/* The configuration of the embedded single node: cluster "local", node 1 at 127.0.0.1:port (0: any
+ * free one), data in `dir`. */
 void config_single(struct config *cfg, const char *dir, uint16_t port);
 
 /* $XDG_DATA_HOME/raftfs if that is set, else ~/.local/share/raftfs; for root /var/lib/raftfs. */

@@ -128,6 +128,9 @@ static void on_stopped(void *ctx)
 
 	uv_close((uv_handle_t *)&d->term, on_closed);
 	uv_close((uv_handle_t *)&d->interrupt, on_closed);
+	/* closing gave them their default action back: a second signal must not spoil a clean end */
+	(void)signal(SIGTERM, SIG_IGN);
+	(void)signal(SIGINT, SIG_IGN);
 	log_info("stopped");
 }
 

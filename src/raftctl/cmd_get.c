@@ -1,0 +1,74 @@
+/* get KEY */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+#include "commands.h"
+
+static int print_json(const char *key, struct ctl_value *v, struct rfs_err *err)
+{
+	json_t *o;
+	int rc = ctl_value_load(v, err);
+
+	if (rc != 0)
+		return rc;
+	o = json_object();
+	ctl_json_set_bytes(o, "key", key, strlen(key));
+	ctl_json_set_bytes(o, "value", v->data.data, v->data.len);
+	(void)json_object_set_new(o, "size", json_integer((json_int_t)v->attr.size));
+	(void)json_object_set_new(o, "version", json_integer((json_int_t)v->attr.version));
+	ctl_json_print(o);
+	return 0;
+}
+
+/* Exactly the bytes; only where a person would find the prompt behind them, a newline more. */
+static int print_bytes(const struct ctl_value *v, struct rfs_err *err)
+{
+	int rc = ctl_value_write(v, err);
+
+	if (rc == 0 && isatty(STDOUT_FILENO) && v->data.len > 0 &&
+	    v->data.data[v->data.len - 1] != '\n')
+		(void)fputc('\n', stdout);
+	return rc;
+}
+
+static int get_run(struct ctl *ctl)
+{
+	const char *key = ctl->args.operands[0];
+	struct rfs_err err = {0};
+	struct ctl_value v;
+	int rc = ctl_check_key(key);
+
+	if (rc != 0)
+		return rc;
+	rc = ctl_value_get(ctl, key, &v, &err);
+	if (rc == 0)
+		rc = ctl->args.json ? print_json(key, &v, &err) : print_bytes(&v, &err);
+	ctl_value_free(&v);
+	if (err.code != 0)
+		return ctl_error(CTL_NO, "%s: %s", key, err.msg);
+	return rc != 0 ? ctl_failed(ctl, key, rc, false) : CTL_DONE;
+}
+
+static const char details[] = "Writes exactly the bytes that are stored, the same as `cat` of the "
+                              "file in a mount; on a terminal a\n"
+                              "newline more if the value does not end in one. The read is "
+                              "linearizable: it sees every change that was\n"
+                              "acknowledged before it began. With --json: key, value (value_base64 "
+                              "if it is not UTF-8), size, version.\n"
+                              "\n"
+                              "  raftctl get color\n"
+                              "  raftctl get app/tls/cert > cert.pem\n"
+                              "\n"
+                              "Exit codes: 0 found; 1 no such key, or a directory; 2 usage; 3 no "
+                              "answer from a quorum in time;\n"
+                              "4 refused.\n";
+
+const struct ctl_command cmd_get = {
+        .name = "get",
+        .operands = "KEY",
+        .summary = "print the value of a key",
+        .details = details,
+        .operands_min = 1,
+        .operands_max = 1,
+        .run = get_run,
+};

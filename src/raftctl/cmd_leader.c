@@ -1,0 +1,88 @@
+/* leader */
+#include <inttypes.h>
+#include "../base/clock.h"
+#include "commands.h"
+
+#define ROUND_MS                                                                                   \
+	500u /* one round of questions; a node that hangs must not hold up the others' answer */
+#define PAUSE_MS 20u
+#define SOLE_MS  1000u
+
+static void print_leader(const struct ctl *ctl, const struct ctl_leader *leader)
+{
+	if (ctl->args.json)
+		ctl_json_print(json_pack("{s:I, s:s, s:I}", "id", (json_int_t)leader->id, "address",
+		                         leader->address, "term", (json_int_t)leader->term));
+	else
+		(void)printf("%" PRIu64 " %s\n", leader->id, leader->address);
+}
+
+/* What the rounds have come to. */
+struct search {
+	struct ctl *ctl;
+	struct ctl_leader leader; /* as of the last round */
+	struct ctl_leader sole;   /* a claim that no majority confirms … */
+	uint64_t sole_ms;         /* … and since when it stands */
+	struct rfs_err refusal;
+	bool answered;
+};
+
+/* One round. True when there is an answer, in s->leader. */
+static bool ask_all(struct search *s, uint64_t timeout_ms)
+{
+	uint64_t now = clock_mono_ms();
+	struct ctl_survey *survey =
+	        ctl_survey_start(s->ctl, timeout_ms < ROUND_MS ? timeout_ms : ROUND_MS);
+
+	do {
+		ctl_turn(s->ctl, PAUSE_MS);
+		ctl_survey_leader(survey, &s->leader);
+	} while (!s->leader.confirmed && survey->pending > 0);
+	s->answered |= survey->first_answer_ms != 0;
+	(void)ctl_survey_refused(survey, &s->refusal);
+	/* From here perhaps only the leader can be reached. It would have stepped down without its
+	 * majority, so a claim that stands for a while is true. */
+	if (!s->leader.claims || s->leader.id != s->sole.id || s->leader.term != s->sole.term) {
+		s->sole = s->leader;
+		s->sole_ms = now;
+	}
+	return s->leader.confirmed || (s->leader.claims && clock_mono_ms() - s->sole_ms >= SOLE_MS);
+}
+
+static int leader_run(struct ctl *ctl)
+{
+	uint64_t now = clock_mono_ms(), give_up_ms = now + ctl->timeout_ms;
+	struct search s = {.ctl = ctl};
+
+	for (; now < give_up_ms; now = clock_mono_ms()) {
+		if (ask_all(&s, give_up_ms - now)) {
+			print_leader(ctl, &s.leader);
+			return CTL_DONE;
+		}
+		if (s.refusal.code != 0)
+			return ctl_error(CTL_REFUSED, "%s", s.refusal.msg);
+		ctl_turn(ctl, PAUSE_MS);
+	}
+	return ctl_error(
+	        CTL_NO_ANSWER,
+	        "no leader known within %g s: %s\n'raftctl status' shows which nodes are up.",
+	        (double)ctl->timeout_ms / 1000,
+	        s.answered ? "the nodes that answer have none; a majority must be up to elect one"
+	                   : "no node answers");
+}
+
+static const char details[] =
+        "Asks all nodes at once, and again until a majority of them agrees. Prints ID HOST:PORT.\n"
+        "\n"
+        "  raftctl leader                      1 127.0.0.1:7001\n"
+        "  raftctl --timeout 15 leader         wait for one, up to 15 seconds\n"
+        "\n"
+        "Exit codes: 0 printed; 2 usage or configuration; 3 none known in time; 4 refused.\n";
+
+const struct ctl_command cmd_leader = {
+        .name = "leader",
+        .operands = "",
+        .summary = "print the leader's id and address",
+        .details = details,
+        .run = leader_run,
+};

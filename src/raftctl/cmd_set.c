@@ -1,0 +1,74 @@
+/* set KEY VALUE|- */
+#include <string.h>
+#include <unistd.h>
+#include "commands.h"
+
+/* A folder of that name at the root belongs to the mount itself. */
+static bool is_reserved(const char *key)
+{
+	key += key[0] == '/';
+	return strncmp(key, ".raft", 5) == 0 && (key[5] == '\0' || key[5] == '/');
+}
+
+static int set_run(struct ctl *ctl)
+{
+	const char *key = ctl->args.operands[0], *value = ctl->args.operands[1];
+	struct rfs_err err = {0};
+	uint64_t index = 0;
+	size_t n = strlen(value);
+	int rc = ctl_check_key(key);
+
+	if (rc != 0)
+		return rc;
+	if (is_reserved(key))
+		return ctl_error(CTL_USAGE,
+		                 "%s: .raft is the mount's own folder; choose another key", key);
+	if (strcmp(value, "-") == 0)
+		rc = ctl_value_put_fd(ctl, key, STDIN_FILENO, &index, &err);
+	else if (n <= FS_WRITE_BYTES_MAX)
+		rc = ctl_value_put(ctl, key, value, n, &index);
+	else
+		return ctl_error(CTL_USAGE,
+		                 "%s: too long a value for the command line; use: raftctl set %s -",
+		                 key, key);
+	if (err.code != 0)
+		return ctl_error(CTL_NO, "%s: %s", key, err.msg);
+	if (rc != 0)
+		return ctl_failed(ctl, key, rc, true);
+	if (ctl->args.json) {
+		json_t *o = json_object();
+
+		ctl_json_set_bytes(o, "key", key, strlen(key));
+		(void)json_object_set_new(o, "index", json_integer((json_int_t)index));
+		ctl_json_print(o);
+	}
+	return CTL_DONE;
+}
+
+static const char details[] = "Returns once a majority of the nodes has it on disk. The "
+                              "directories on the way to KEY are made.\n"
+                              "VALUE is stored as it is, without a newline behind it; with - "
+                              "standard input is stored, to its end.\n"
+                              "Others see the old value or the new one and nothing between, "
+                              "however large it is; one of more than\n"
+                              "1 MiB is written beside KEY and then renamed over it.\n"
+                              "\n"
+                              "  raftctl set color blue\n"
+                              "  raftctl set app/db/url postgres://db.example.com/app\n"
+                              "  raftctl set app/tls/cert - < cert.pem\n"
+                              "  raftctl set temperature -5\n"
+                              "\n"
+                              "Exit codes: 0 stored; 1 not stored (KEY is a directory, no room, "
+                              "...); 2 usage, or not a possible key;\n"
+                              "3 no answer from a quorum in time, the message tells whether it may "
+                              "have been stored; 4 refused.\n";
+
+const struct ctl_command cmd_set = {
+        .name = "set",
+        .operands = "KEY VALUE|-",
+        .summary = "store a value under a key",
+        .details = details,
+        .operands_min = 2,
+        .operands_max = 2,
+        .run = set_run,
+};

@@ -1,0 +1,15 @@
+/* The list of commands: a new one is a file cmd_NAME.c and a line here. */
+#include <string.h>
+#include "commands.h"
+
+const struct ctl_command *const ctl_commands[] = {
+        &cmd_set, &cmd_get, &cmd_delete, &cmd_show, &cmd_leader, &cmd_status, &cmd_config, NULL,
+};
+
+const struct ctl_command *ctl_command_by_name(const char *name)
+{
+	for (size_t i = 0; ctl_commands[i] != NULL; i++)
+		if (strcmp(ctl_commands[i]->name, name) == 0)
+			return ctl_commands[i];
+	return NULL;
+}

@@ -1,0 +1,165 @@
+/* The run: which cluster, the loop, the end. */
+#include "ctl.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include "../base/check.h"
+
+#define READABLE_TURN_MS 100
+
+int ctl_error(enum ctl_exit status, const char *fmt, ...)
+{
+	va_list ap;
+
+	(void)fflush(stdout);
+	(void)fputs("raftctl: ", stderr);
+	va_start(ap, fmt);
+	(void)vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	(void)fputc('\n', stderr);
+	return (int)status;
+}
+
+/* ---- which cluster ---- */
+
+static int add_endpoint(struct ctl *ctl, const char *text)
+{
+	struct config_node *n = &ctl->nodes[ctl->n_nodes];
+
+	if (config_parse_endpoint(text, n->host, &n->port) != 0)
+		return -EINVAL;
+	n->id = 0;
+	ctl->n_nodes++;
+	return 0;
+}
+
+/* The store inside a raftfs on this machine says in a file where it listens. `none` is what to
+ * answer if there is no such file either. */
+static int find_embedded(struct ctl *ctl, const struct rfs_err *none, struct rfs_err *err)
+{
+	char dir[CONFIG_PATH_MAX], path[CONFIG_PATH_MAX + 16], line[CONFIG_HOST_MAX + 16] = "";
+	FILE *f;
+
+	if (config_embedded_dir(dir, err) != 0)
+		return err->code;
+	(void)snprintf(path, sizeof(path), "%s/endpoint", dir);
+	f = fopen(path, "re");
+	if (f == NULL && errno == ENOENT)
+		return rfs_err_set(
+		        err, RFS_ECONFIG,
+		        "%s; and no raftfs with a store of its own runs here (no %s).\n"
+		        "Name the cluster: raftctl --cluster FILE ..., or raftctl --endpoint "
+		        "HOST:PORT ...",
+		        none->msg, path);
+	if (f == NULL)
+		return rfs_err_set(err, -errno, "%s: %s", path, rfs_strerror(-errno));
+	if (fgets(line, sizeof(line), f) == NULL)
+		line[0] = '\0';
+	(void)fclose(f);
+	line[strcspn(line, "\n")] = '\0';
+	if (add_endpoint(ctl, line) != 0)
+		return rfs_err_set(err, RFS_ECONFIG, "%s: holds no HOST:PORT", path);
+	return 0;
+}
+
+static int use_file(struct ctl *ctl, const char *path, uint32_t *session_ms, struct rfs_err *err)
+{
+	static struct config cfg;
+	int rc = config_load(&cfg, path, err);
+
+	if (rc != 0)
+		return rc;
+	memcpy(ctl->nodes, cfg.nodes, sizeof(ctl->nodes));
+	memcpy(ctl->cluster, cfg.name, sizeof(ctl->cluster));
+	ctl->n_nodes = cfg.n_nodes;
+	*session_ms = cfg.session_timeout_ms;
+	return 0;
+}
+
+static int find_nodes(struct ctl *ctl, uint32_t *session_ms, struct rfs_err *err)
+{
+	char path[CONFIG_PATH_MAX];
+	struct rfs_err none = {0};
+	int rc;
+
+	for (size_t i = 0; i < ctl->args.n_endpoints; i++)
+		rfs_check(add_endpoint(ctl, ctl->args.endpoints[i]) == 0); /* args.c has looked */
+	if (ctl->n_nodes > 0)
+		return 0;
+	rc = config_find(ctl->args.cluster, path, &none);
+	if (rc == 0)
+		return use_file(ctl, path, session_ms, err);
+	if (rc == -ENOENT)
+		return find_embedded(ctl, &none, err);
+	*err = none;
+	return rc;
+}
+
+/* ---- the loop ---- */
+
+int ctl_open(struct ctl *ctl, struct rfs_err *err)
+{
+	struct client_opts opts = {.session_timeout_ms = 10000};
+	int rc = find_nodes(ctl, &opts.session_timeout_ms, err);
+
+	if (rc != 0)
+		return rc;
+	ctl->timeout_ms = ctl->args.timeout_ms != 0 ? ctl->args.timeout_ms : CTL_TIMEOUT_MS_DEFAULT;
+	rc = uv_loop_init(&ctl->loop);
+	if (rc != 0)
+		return rfs_err_set(err, rc, "event loop: %s", uv_strerror(rc));
+	(void)uv_timer_init(&ctl->loop, &ctl->timer);
+	memcpy(opts.nodes, ctl->nodes, sizeof(opts.nodes));
+	memcpy(opts.cluster, ctl->cluster, sizeof(opts.cluster));
+	opts.n_nodes = ctl->n_nodes;
+	ctl->client = client_new(&ctl->loop, &opts);
+	return 0;
+}
+
+static void on_client_closed(void *ctx)
+{
+	struct ctl *ctl = ctx;
+
+	ctl->client = NULL;
+	uv_close((uv_handle_t *)&ctl->timer, NULL);
+}
+
+void ctl_close(struct ctl *ctl)
+{
+	client_close(ctl->client, on_client_closed, ctl);
+	(void)uv_run(&ctl->loop, UV_RUN_DEFAULT);
+	rfs_check(ctl->client == NULL);
+	ctl_surveys_free(ctl);
+	(void)uv_loop_close(&ctl->loop);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	(void)timer;
+}
+
+void ctl_turn(struct ctl *ctl, uint64_t ms)
+{
+	uv_update_time(&ctl->loop);
+	(void)uv_timer_start(&ctl->timer, on_timer, ms, 0);
+	(void)uv_run(&ctl->loop, UV_RUN_ONCE);
+	(void)uv_timer_stop(&ctl->timer);
+}
+
+void ctl_wait_readable(struct ctl *ctl, int fd)
+{
+	/* Not uv_poll: that would make the descriptor non-blocking for everybody who shares it. */
+	struct pollfd fds[2] = {{.fd = fd, .events = POLLIN},
+	                        {.fd = uv_backend_fd(&ctl->loop), .events = POLLIN}};
+
+	while (poll(fds, 1, 0) == 0) {
+		int ms;
+
+		(void)uv_run(&ctl->loop, UV_RUN_NOWAIT);
+		ms = uv_backend_timeout(&ctl->loop);
+		(void)poll(fds, 2, ms < 0 || ms > READABLE_TURN_MS ? READABLE_TURN_MS : ms);
+	}
+}

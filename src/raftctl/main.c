@@ -1,0 +1,56 @@
+/* raftctl: keys, cluster administration, diagnosis. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include "../base/log.h"
+#include "ctl.h"
+
+static int run(struct ctl *ctl)
+{
+	const struct ctl_command *command = ctl->args.command;
+	struct rfs_err err = {0};
+	int status;
+
+	if (command->offline)
+		return command->run(ctl);
+	if (ctl_open(ctl, &err) != 0)
+		return ctl_error(ctl_exit_of(err.code), "%s", err.msg);
+	status = command->run(ctl);
+	ctl_close(ctl);
+	return status;
+}
+
+/* What was printed counts only once it is out. */
+static int flush_stdout(int status)
+{
+	if (fflush(stdout) == 0 && ferror(stdout) == 0)
+		return status;
+	if (errno == EPIPE) /* `raftctl show | head`: nobody wants to know */
+		return status != CTL_DONE ? status : CTL_NO;
+	return ctl_error(CTL_NO, "standard output: %s", rfs_strerror(-errno));
+}
+
+int main(int argc, char **argv)
+{
+	static struct ctl ctl;
+	struct rfs_err err = {0};
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	log_set_name("raftctl");
+	log_set_level(LOG_LEVEL_ERROR);
+	if (ctl_args_parse(&ctl.args, argc, argv, &err) != 0) {
+		const struct ctl_command *c = ctl.args.command;
+
+		return ctl_error(CTL_USAGE, "%s\nTry 'raftctl %s%s--help'.", err.msg,
+		                 c != NULL ? c->name : "", c != NULL ? " " : "");
+	}
+	if (ctl.args.help) {
+		ctl_help(ctl.args.command);
+		return flush_stdout(CTL_DONE);
+	}
+	if (ctl.args.version) {
+		(void)puts("raftctl " RAFTFS_VERSION);
+		return flush_stdout(CTL_DONE);
+	}
+	return flush_stdout(run(&ctl));
+}

@@ -1,0 +1,423 @@
+/* Values of any size. One operation carries up to 1 MiB; larger ones are read in pieces of one
+ * version, and written beside their key and then renamed over it, so that nobody ever sees half of
+ * one. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "../base/check.h"
+#include "../base/clock.h"
+#include "../base/mem.h"
+#include "ctl.h"
+
+#define READ_WINDOW  4u /* pieces under way */
+#define WRITE_WINDOW 8u
+
+/* ---- getting ---- */
+
+static int here(struct rfs_err *err, const char *what)
+{
+	return rfs_err_set(err, errno != 0 ? -errno : -EIO, "%s: %s", what,
+	                   rfs_strerror(errno != 0 ? -errno : -EIO));
+}
+
+static void start_read(struct ctl *ctl, struct ctl_call *call, const struct fs_attr *attr,
+                       uint64_t offset)
+{
+	uint64_t left = attr->size - offset;
+	struct fs_op op = {.kind = FS_OP_READ,
+	                   .ino = attr->ino,
+	                   .offset = offset,
+	                   .size = left < FS_READ_BYTES_MAX ? left : FS_READ_BYTES_MAX};
+
+	ctl_start(ctl, call, &op);
+}
+
+/* Wait for the piece at `offset`, which must be of the version that `attr` is of. */
+static int finish_read(struct ctl *ctl, struct ctl_call *call, const struct fs_attr *attr,
+                       uint64_t offset)
+{
+	uint64_t left = attr->size - offset;
+	int rc = ctl_wait(ctl, call);
+
+	/* The file is gone or another one: so the key has changed. */
+	if (rc == -ENOENT || rc == -ESTALE)
+		return -EAGAIN;
+	if (rc == 0 && (!call->result.has_attr || call->result.attr.version != attr->version ||
+	                call->data.len != (left < FS_READ_BYTES_MAX ? left : FS_READ_BYTES_MAX)))
+		return -EAGAIN;
+	return rc;
+}
+
+static int read_rest(struct ctl *ctl, struct ctl_value *v, uint64_t have, struct rfs_err *err)
+{
+	struct ctl_call calls[READ_WINDOW] = {0};
+	uint64_t asked = have, got = have;
+	size_t head = 0, tail = 0;
+	int rc = 0;
+
+	while (got < v->attr.size && rc == 0) {
+		struct ctl_call *call = &calls[tail % READ_WINDOW];
+
+		while (asked < v->attr.size && head - tail < READ_WINDOW) {
+			start_read(ctl, &calls[head++ % READ_WINDOW], &v->attr, asked);
+			asked += v->attr.size - asked < FS_READ_BYTES_MAX ? v->attr.size - asked
+			                                                  : FS_READ_BYTES_MAX;
+		}
+		rc = finish_read(ctl, call, &v->attr, got);
+		if (rc == 0 &&
+		    fwrite(call->data.data, 1, call->data.len, v->file) != call->data.len)
+			rc = here(err, "temporary file");
+		got += call->data.len;
+		ctl_call_end(call);
+		tail++;
+	}
+	for (size_t i = 0; i < READ_WINDOW; i++)
+		ctl_call_end(&calls[i]);
+	return rc;
+}
+
+int ctl_value_finish(struct ctl *ctl, struct ctl_call *get, struct ctl_value *v,
+                     struct rfs_err *err)
+{
+	int rc;
+
+	*v = (struct ctl_value){.attr = get->result.attr};
+	if (!get->result.has_attr)
+		return -EIO;
+	if (S_ISDIR(v->attr.mode))
+		return -EISDIR;
+	if (S_ISLNK(v->attr.mode))
+		return -ELOOP;
+	if (v->attr.size <= get->data.len) {
+		v->data = get->data;
+		get->data = (struct buf){0};
+		return 0;
+	}
+	if (get->data.len != FS_READ_BYTES_MAX)
+		return RFS_EPROTO;
+	errno = 0;
+	v->file = tmpfile();
+	if (v->file == NULL || fwrite(get->data.data, 1, get->data.len, v->file) != get->data.len)
+		rc = here(err, "temporary file");
+	else
+		rc = read_rest(ctl, v, get->data.len, err);
+	if (rc == 0 && fflush(v->file) != 0)
+		rc = here(err, "temporary file");
+	if (rc != 0)
+		ctl_value_free(v);
+	return rc;
+}
+
+int ctl_value_get(struct ctl *ctl, const char *key, struct ctl_value *v, struct rfs_err *err)
+{
+	struct fs_op op = {.kind = FS_OP_GET, .name = fs_str_of(key)};
+	uint64_t give_up_ms = clock_mono_ms() + ctl->timeout_ms;
+	int rc;
+
+	*v = (struct ctl_value){0};
+	do {
+		struct ctl_call get = {0};
+
+		rc = ctl_do(ctl, &get, &op);
+		if (rc == 0)
+			rc = ctl_value_finish(ctl, &get, v, err);
+		ctl_call_end(&get);
+	} while (rc == -EAGAIN && clock_mono_ms() < give_up_ms);
+	return rc;
+}
+
+int ctl_value_load(struct ctl_value *v, struct rfs_err *err)
+{
+	uint8_t *to;
+
+	if (v->file == NULL)
+		return 0;
+	if (v->attr.size > SIZE_MAX / 2)
+		return rfs_err_set(err, -EFBIG, "value: too large for memory");
+	to = buf_reserve(&v->data, (size_t)v->attr.size);
+	errno = 0;
+	rewind(v->file);
+	if (fread(to, 1, (size_t)v->attr.size, v->file) != v->attr.size)
+		return here(err, "temporary file");
+	v->data.len = (size_t)v->attr.size;
+	(void)fclose(v->file);
+	v->file = NULL;
+	return 0;
+}
+
+int ctl_value_write(const struct ctl_value *v, struct rfs_err *err)
+{
+	char piece[65536];
+	size_t n;
+
+	if (v->file == NULL) {
+		if (v->data.len > 0)
+			(void)fwrite(v->data.data, 1, v->data.len, stdout);
+		return 0;
+	}
+	errno = 0;
+	rewind(v->file);
+	while ((n = fread(piece, 1, sizeof(piece), v->file)) > 0)
+		if (fwrite(piece, 1, n, stdout) != n)
+			return 0; /* main() looks at stdout's state */
+	return ferror(v->file) != 0 ? here(err, "temporary file") : 0;
+}
+
+void ctl_value_free(struct ctl_value *v)
+{
+	if (v->file != NULL)
+		(void)fclose(v->file);
+	buf_free(&v->data);
+	*v = (struct ctl_value){0};
+}
+
+/* ---- putting ---- */
+
+static int put(struct ctl *ctl, const char *key, uint32_t mode, const void *p, size_t n,
+               struct fs_result *result)
+{
+	struct fs_op op = {.kind = FS_OP_PUT,
+	                   .name = fs_str_of(key),
+	                   .mode = mode,
+	                   .uid = geteuid(),
+	                   .gid = getegid(),
+	                   .data = p,
+	                   .data_len = (uint32_t)n};
+	struct ctl_call call = {0};
+	int rc = ctl_do(ctl, &call, &op);
+
+	*result = call.result;
+	result->data = NULL;
+	ctl_call_end(&call);
+	return rc;
+}
+
+int ctl_value_put(struct ctl *ctl, const char *key, const void *p, size_t n, uint64_t *index)
+{
+	struct fs_result result;
+	int rc = put(ctl, key, 0, p, n, &result);
+
+	*index = result.index;
+	return rc;
+}
+
+/* A large value on its way: a file beside the key, under a name that nobody else takes. */
+struct upload {
+	struct ctl *ctl;
+	const char *key;
+	char *temporary; /* path of the file that is written first */
+	struct fs_str name, temporary_name;
+	uint64_t dir, ino;
+	struct fs_attr old; /* what is replaced; mode 0: nothing */
+};
+
+static int resolve(struct ctl *ctl, struct fs_str path, struct fs_attr *attr)
+{
+	struct fs_op op = {.kind = FS_OP_RESOLVE, .name = path};
+	struct ctl_call call = {0};
+	int rc = ctl_do(ctl, &call, &op);
+
+	if (rc == 0 && !call.result.has_attr)
+		rc = -EIO;
+	*attr = call.result.attr;
+	ctl_call_end(&call);
+	return rc;
+}
+
+/* What stands under the key now: a regular file, whose owner and mode the new one takes over, or
+ * nothing. */
+static int look_at_old(struct upload *u)
+{
+	int rc = resolve(u->ctl, fs_str_of(u->key), &u->old);
+
+	if (rc == -ENOENT) {
+		u->old = (struct fs_attr){0};
+		return 0;
+	}
+	if (rc != 0)
+		return rc;
+	if (S_ISDIR(u->old.mode))
+		return -EISDIR;
+	if (S_ISLNK(u->old.mode))
+		return -ELOOP;
+	return S_ISREG(u->old.mode) ? 0 : -EINVAL;
+}
+
+/* The first piece, which also makes the directories on the way. */
+static int begin(struct upload *u, const void *p, size_t n)
+{
+	const char *slash = strrchr(u->key, '/');
+	size_t folder = slash != NULL ? (size_t)(slash - u->key) : 0;
+	struct fs_attr dir = {.ino = FS_ROOT_INO};
+	struct fs_result result;
+	struct buf b;
+	int rc;
+
+	buf_init(&b);
+	buf_printf(&b, "%.*s%s.raftctl-%016llx", (int)folder, u->key, folder > 0 ? "/" : "",
+	           (unsigned long long)clock_random_u64());
+	buf_put_u8(&b, 0);
+	u->temporary = mem_strdup((const char *)b.data);
+	buf_free(&b);
+	u->name = fs_str_of(slash != NULL ? slash + 1 : u->key);
+	u->temporary_name = fs_str_of(u->temporary + (folder > 0 ? folder + 1 : 0));
+	rc = put(u->ctl, u->temporary, u->old.mode & 07777, p, n, &result);
+	if (rc == 0 && folder > 0)
+		rc = resolve(u->ctl, (struct fs_str){u->key, (uint32_t)folder}, &dir);
+	u->dir = dir.ino;
+	u->ino = result.attr.ino;
+	return rc == 0 && !result.has_attr ? -EIO : rc;
+}
+
+static int change(struct upload *u, const struct fs_op *op, uint64_t *index)
+{
+	struct ctl_call call = {0};
+	int rc = ctl_do(u->ctl, &call, op);
+
+	*index = call.result.index;
+	ctl_call_end(&call);
+	return rc;
+}
+
+/* The key changes with the last step and no other, so a failure before it is never a doubt. */
+static int not_yet(int rc)
+{
+	return rc == RFS_EUNKNOWN || rc == RFS_ESESSION ? RFS_ENOQUORUM : rc;
+}
+
+/* The last step: from now on the key is the new value. */
+static int replace(struct upload *u, uint64_t *index)
+{
+	const struct fs_op owner = {.kind = FS_OP_SETATTR,
+	                            .ino = u->ino,
+	                            .valid = FS_SET_MODE | FS_SET_UID | FS_SET_GID,
+	                            .mode = u->old.mode,
+	                            .uid = u->old.uid,
+	                            .gid = u->old.gid};
+	const struct fs_op rename = {.kind = FS_OP_RENAME,
+	                             .parent = u->dir,
+	                             .name = u->temporary_name,
+	                             .parent2 = u->dir,
+	                             .name2 = u->name};
+	int rc = u->old.mode != 0 ? change(u, &owner, index) : 0;
+
+	return rc != 0 ? not_yet(rc) : change(u, &rename, index);
+}
+
+/* Not what was stored: best effort, and in a short time. */
+static void discard(struct upload *u)
+{
+	const struct fs_op op = {.kind = FS_OP_DELETE, .name = fs_str_of(u->temporary)};
+	uint64_t timeout_ms = u->ctl->timeout_ms, index;
+
+	if (u->ctl->timeout_ms > 1000)
+		u->ctl->timeout_ms = 1000;
+	(void)change(u, &op, &index);
+	u->ctl->timeout_ms = timeout_ms;
+}
+
+/* As much as fits, or as there is; short only at the end. */
+static ssize_t read_full(struct ctl *ctl, int fd, uint8_t *to, size_t n, struct rfs_err *err)
+{
+	size_t have = 0;
+
+	while (have < n) {
+		ssize_t got;
+
+		ctl_wait_readable(ctl, fd);
+		got = read(fd, to + have, n - have);
+		if (got < 0 && (errno == EINTR || errno == EAGAIN))
+			continue;
+		if (got < 0)
+			return here(err, "standard input");
+		if (got == 0)
+			break;
+		have += (size_t)got;
+	}
+	return (ssize_t)have;
+}
+
+/* Writes under way, oldest at `tail`. */
+struct stream {
+	struct ctl *ctl;
+	struct ctl_call calls[WRITE_WINDOW];
+	size_t head, tail;
+};
+
+static int stream_wait_oldest(struct stream *st)
+{
+	struct ctl_call *call = &st->calls[st->tail++ % WRITE_WINDOW];
+	int rc = ctl_wait(st->ctl, call);
+
+	ctl_call_end(call);
+	return rc;
+}
+
+/* Everything behind the first FS_WRITE_BYTES_MAX bytes; the byte behind those stands in the piece
+ * already. */
+static int stream_rest(struct upload *u, int fd, uint8_t *piece, struct rfs_err *err)
+{
+	struct fs_op op = {
+	        .kind = FS_OP_WRITE, .ino = u->ino, .offset = FS_WRITE_BYTES_MAX, .data = piece};
+	struct stream st = {.ctl = u->ctl};
+	size_t have = 1;
+	int rc = 0;
+
+	piece[0] = piece[FS_WRITE_BYTES_MAX];
+	while (rc == 0) {
+		ssize_t n = read_full(u->ctl, fd, piece + have, FS_WRITE_BYTES_MAX - have, err);
+
+		rc = n < 0 ? (int)n : 0;
+		op.data_len = (uint32_t)(have + (n > 0 ? (size_t)n : 0));
+		if (rc != 0 || op.data_len == 0)
+			break;
+		if (st.head - st.tail == WRITE_WINDOW)
+			rc = stream_wait_oldest(&st);
+		if (rc == 0)
+			ctl_start(u->ctl, &st.calls[st.head++ % WRITE_WINDOW], &op);
+		op.offset += op.data_len;
+		have = 0;
+	}
+	while (rc == 0 && st.tail < st.head)
+		rc = stream_wait_oldest(&st);
+	for (size_t i = 0; i < WRITE_WINDOW; i++)
+		ctl_call_end(&st.calls[i]);
+	return rc;
+}
+
+static int put_large(struct ctl *ctl, const char *key, int fd, uint8_t *piece, uint64_t *index,
+                     struct rfs_err *err)
+{
+	struct upload u = {.ctl = ctl, .key = key};
+	int rc = look_at_old(&u);
+
+	if (rc != 0)
+		return rc;
+	rc = begin(&u, piece, FS_WRITE_BYTES_MAX);
+	if (rc == 0)
+		rc = stream_rest(&u, fd, piece, err);
+	rc = rc != 0 ? not_yet(rc) : replace(&u, index);
+	if (rc != 0 && rc != RFS_EUNKNOWN && rc != RFS_ESESSION)
+		discard(&u);
+	free(u.temporary);
+	return rc;
+}
+
+int ctl_value_put_fd(struct ctl *ctl, const char *key, int fd, uint64_t *index, struct rfs_err *err)
+{
+	/* One byte more than an operation carries, to know whether there is more. */
+	uint8_t *piece = mem_alloc(FS_WRITE_BYTES_MAX + 1);
+	ssize_t n = read_full(ctl, fd, piece, FS_WRITE_BYTES_MAX + 1, err);
+	int rc;
+
+	if (n < 0)
+		rc = (int)n;
+	else if ((size_t)n <= FS_WRITE_BYTES_MAX)
+		rc = ctl_value_put(ctl, key, piece, (size_t)n, index);
+	else
+		rc = put_large(ctl, key, fd, piece, index, err);
+	free(piece);
+	return rc;
+}
