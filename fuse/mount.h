@@ -1,0 +1,41 @@
+/* A mount: the kernel's requests come in on /dev/fuse, polled by the loop, and go out as requests
+ * of a client.
+ *
+ * options.c the command line · mountpoint.c what stands at the mountpoint, mounting, unmounting ·
+ * init.c the session's terms with the kernel · request.c a request's life · handle.c open files and
+ * their truncations · inodes.c what is known and open · ops_*.c the operations · virtual.c .raft/ ·
+ * reply.c errors and attributes.
+ *
+ * Thread: the loop's. */
+#ifndef RFS_FUSE_MOUNT_H
+#define RFS_FUSE_MOUNT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+#include "../src/base/err.h"
+#include "../src/client/client.h"
+#include "options.h"
+
+struct mount;
+
+struct mount_settings {
+	const struct mount_options *options; /* borrowed until the mount has stopped */
+	const char *mountpoint;              /* absolute; copied */
+	const char *cluster;                 /* its name; copied */
+	/* The kernel has ended the session: unmounted from outside, or aborted. mount_stop() is
+	 * still to be called. */
+	void (*on_ended)(void *ctx);
+	void *ctx;
+};
+
+/* Mount, and serve from then on. `c` must outlive the mount. Errors: -errno of mount(2), with a
+ * sentence. */
+int mount_start(struct mount **out, uv_loop_t *loop, struct client *c,
+                const struct mount_settings *s, struct rfs_err *err);
+
+/* Unmount (unless the kernel already did), let requests in flight end for a moment, give up on the
+ * rest; `stopped` fires when nothing of the mount is left. Takes `m`. */
+void mount_stop(struct mount *m, void (*stopped)(void *ctx), void *ctx);
+
+#endif

@@ -1,0 +1,45 @@
+/* The command line of raftfs. */
+#ifndef RFS_FUSE_OPTIONS_H
+#define RFS_FUSE_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "../src/base/buf.h"
+#include "../src/base/err.h"
+#include "../src/base/log.h"
+
+struct mount_options {
+	const char *mountpoint; /* borrowed from argv */
+	const char *cluster;    /* --cluster; NULL if not given */
+	uint64_t id;            /* --id: run that node too; 0 if not given */
+	bool foreground;        /* -f */
+	bool help, version;
+	enum log_level level;
+	bool level_given;
+
+	uint64_t timeout_ms;   /* -o timeout=; how long a request may take */
+	bool allow_other;      /* -o allow_other */
+	bool check_permission; /* the kernel checks modes; see options_parse() */
+	bool debug;            /* -o debug: every request in the log */
+	char *logfile;         /* -o logfile=; NULL if not given; owned */
+	struct buf kernel;     /* options for mount(2), ",ro,nosuid" or empty; terminated */
+};
+
+#define MOUNT_TIMEOUT_MS_DEFAULT 10000u
+#define MOUNT_TIMEOUT_MS_MAX     3600000u
+
+/* Borrows argv for as long as `o` lives. Errors: -EINVAL with a sentence that names the argument.
+ * `o` is to be freed with options_free() in either case.
+ *
+ * Whether the kernel checks modes (its option default_permissions): always where others than the
+ * user who mounts may come in, or where that user is not root; or when asked for. A mount that only
+ * root enters goes without: root passes every check anyway, each check would cost a GETATTR of
+ * every directory on the way, and .raft/ could not be read while there is no quorum to answer that
+ * GETATTR (see ops_meta.c for how the other mounts manage it). */
+int options_parse(struct mount_options *o, int argc, char *const argv[], bool is_root,
+                  struct rfs_err *err);
+void options_free(struct mount_options *o);
+
+extern const char options_help[];
+
+#endif

@@ -1,0 +1,297 @@
+#include "request.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+#include "handle.h"
+#include "reply.h"
+#include "../src/base/clock.h"
+#include "../src/base/log.h"
+#include "../src/base/mem.h"
+
+#define LOG_EVERY_MS           1000u /* of failed requests, of which there can be thousands */
+#define GRACE_TICK_MS          10u
+#define ROOT_FALLBACK_AFTER_MS 25u
+
+fuse_req_t request_take(struct request *r)
+{
+	fuse_req_t req = r->req;
+
+	r->req = NULL;
+	return req;
+}
+
+void request_reply_code(struct request *r, int errnum)
+{
+	if (!r->own)
+		(void)fuse_reply_err(request_take(r), errnum);
+}
+
+void request_done_code(struct request *r, const struct fs_result *res)
+{
+	request_reply_code(r, r->args.ino != 0 ? reply_errno_ino(res->err, r->is_change)
+	                                       : reply_errno(res->err, r->is_change));
+}
+
+/* ---- the end ---- */
+
+/* For .raft/last_error: requests that the cluster did not answer. */
+static void note_failure(const struct request *r, int code)
+{
+	struct mount *m = r->mount;
+	struct client_info *info;
+	char what[72];
+
+	if (code > RFS_ECORRUPT || code == RFS_ESHUTDOWN)
+		return;
+	if (r->name[0] != '\0')
+		(void)snprintf(what, sizeof(what), "\"%.60s\"", r->name);
+	else
+		(void)snprintf(what, sizeof(what), "inode %llu",
+		               (unsigned long long)r->args.op.ino);
+	info = mem_alloc(sizeof(*info));
+	client_get_info(m->client, info);
+	m->last_error_ns = clock_real_ns();
+	(void)snprintf(m->last_error, sizeof(m->last_error), "%s of %s: %s%s%.255s",
+	               fs_op_name(r->args.op.kind), what, rfs_strerror(code),
+	               info->last_error[0] != '\0' ? "; " : "", info->last_error);
+	free(info);
+	if (clock_mono_ms() - m->last_error_logged_ms >= LOG_EVERY_MS) {
+		m->last_error_logged_ms = clock_mono_ms();
+		log_warn("%s", m->last_error);
+	}
+}
+
+static void leave_lists(struct request *r)
+{
+	struct inode *i = r->inode;
+
+	DL_DELETE(r->mount->requests, r);
+	if (r->grace_ends_ms != 0)
+		r->mount->n_grace--;
+	if (i == NULL)
+		return;
+	if (r->is_waiting)
+		DL_DELETE2(i->waiting, r, wait_prev, wait_next);
+	if (r->is_listed)
+		DL_DELETE2(i->changes, r, change_prev, change_next);
+	if (r->truncates)
+		i->truncation = NULL;
+}
+
+static void request_end(struct request *r, const struct fs_result *res);
+
+/* An fsync is answered when nothing that came before it is under way. The inode is busy meanwhile,
+ * and so outlives its requests. */
+static void answer_fsyncs(struct inode *i)
+{
+	const struct fs_result ok = {0};
+
+	while (i->changes != NULL &&
+	       i->changes->args.fsync) /* NOLINT(clang-analyzer-unix.Malloc) */
+		request_end(i->changes, &ok);
+}
+
+static void request_end(struct request *r, const struct fs_result *res)
+{
+	struct mount *m = r->mount;
+	struct inode *i = r->inode;
+	struct file *f = r->args.file;
+	bool truncates = r->truncates, is_truncation = r->args.is_truncation;
+	int code = res->err;
+
+	RFS_MAGIC_CHECK(r, REQUEST_MAGIC);
+	if (i != NULL)
+		i->busy++;
+	leave_lists(r);
+	note_failure(r, code);
+	r->args.done(r, res);
+	rfs_check(r->req == NULL); /* exactly one reply */
+	r->magic = 0;
+	free(r->held);
+	free(r);
+	if (i != NULL) {
+		if (truncates)
+			truncation_ended(i, f, code, is_truncation);
+		answer_fsyncs(i);
+		i->busy--;
+		inode_trim(&m->inodes, i);
+	}
+	mount_check_drained(m);
+}
+
+void request_fail(struct request *r, int code)
+{
+	const struct fs_result res = {.err = code};
+
+	if (r->sent != NULL)
+		client_cancel(r->sent);
+	request_end(r, &res);
+}
+
+void requests_abandon(struct mount *m)
+{
+	while (m->requests != NULL)
+		request_fail(m->requests, RFS_ESHUTDOWN);
+}
+
+/* ---- short waits: an interrupted request, a root directory that cannot be asked for ---- */
+
+static void start_grace(struct request *r, uint64_t ms)
+{
+	struct mount *m = r->mount;
+
+	if (r->grace_ends_ms == 0 && m->n_grace++ == 0)
+		(void)uv_timer_start(&m->grace, request_on_grace, GRACE_TICK_MS, GRACE_TICK_MS);
+	r->grace_ends_ms = clock_mono_ms() + ms;
+}
+
+static bool answer_from_memory(struct request *r)
+{
+	const struct fs_result res = {.has_attr = true, .attr = r->mount->root};
+	struct client_info *info = mem_alloc(sizeof(*info));
+	bool connected;
+
+	client_get_info(r->mount->client, info);
+	connected = info->connected;
+	free(info);
+	if (connected || !r->mount->root_known)
+		return false;
+	if (r->sent != NULL)
+		client_cancel(r->sent);
+	request_end(r, &res);
+	return true;
+}
+
+/* True if the request has ended. */
+static bool end_grace(struct request *r, uint64_t now)
+{
+	if (r->grace_ends_ms == 0 || now < r->grace_ends_ms)
+		return false;
+	if (r->interrupted) {
+		request_fail(r, -EINTR);
+		return true;
+	}
+	if (answer_from_memory(r))
+		return true;
+	r->grace_ends_ms = now + ROOT_FALLBACK_AFTER_MS;
+	return false;
+}
+
+void request_on_grace(uv_timer_t *t)
+{
+	struct mount *m = t->data;
+	uint64_t now = clock_mono_ms();
+	struct request *r;
+	bool ended;
+
+	RFS_MAGIC_CHECK(m, MOUNT_MAGIC);
+	do { /* the end of one can end others: start over after each */
+		ended = false;
+		DL_FOREACH (m->requests, r) {
+			if (end_grace(r, now)) {
+				ended = true;
+				break;
+			}
+		}
+	} while (ended);
+	if (m->n_grace == 0)
+		(void)uv_timer_stop(t);
+}
+
+static void request_on_interrupt(fuse_req_t req, void *data)
+{
+	struct request *r = data;
+
+	(void)req;
+	RFS_MAGIC_CHECK(r, REQUEST_MAGIC);
+	if (r->interrupted)
+		return;
+	r->interrupted = true;
+	start_grace(r, REQUEST_INTERRUPT_GRACE_MS);
+}
+
+/* ---- the start ---- */
+
+static void send_request(struct request *r, const struct fs_op *op)
+{
+	uint64_t now = clock_mono_ms();
+
+	if (now >= r->deadline_ms) {
+		request_fail(r, RFS_ENOQUORUM);
+		return;
+	}
+	r->sent = client_submit(r->mount->client, op, r->deadline_ms - now, request_on_result, r);
+	if (r->args.root_fallback)
+		start_grace(r, ROOT_FALLBACK_AFTER_MS);
+}
+
+void request_on_result(void *ctx, const struct fs_result *res)
+{
+	struct request *r = ctx;
+
+	RFS_MAGIC_CHECK(r, REQUEST_MAGIC);
+	request_end(r, res);
+}
+
+void request_go(struct request *r, struct fs_op *op)
+{
+	const struct fs_result ok = {0};
+
+	if (r->inode != NULL && truncation_holds(r, op)) {
+		if (r->held == NULL)
+			r->held = fs_op_dup(op);
+		return;
+	}
+	if (op->kind != FS_OP_NONE)
+		send_request(r, op);
+	else if (!r->args.fsync || r->inode == NULL || r->inode->changes == r)
+		request_end(r, &ok);
+	/* else: an fsync behind others, ended by answer_fsyncs() */
+}
+
+static struct request *request_new(struct mount *m, fuse_req_t req, const struct request_args *a)
+{
+	struct request *r = mem_zalloc(sizeof(*r));
+
+	RFS_MAGIC_SET(r, REQUEST_MAGIC);
+	r->mount = m;
+	r->req = req;
+	r->own = req == NULL;
+	r->args = *a;
+	r->args.op.data = NULL; /* what it borrows is gone when this call returns */
+	r->args.op.name = r->args.op.name2 = (struct fs_str){NULL, 0};
+	r->is_change = fs_op_is_write(a->op.kind);
+	r->deadline_ms = clock_mono_ms() + m->options->timeout_ms;
+	if (a->name.len > 0 && a->name.len <= FS_NAME_BYTES_MAX) {
+		memcpy(r->name, a->name.p, a->name.len);
+		r->args.name.p = r->name;
+	}
+	DL_APPEND(m->requests, r);
+	return r;
+}
+
+void request_start(struct mount *m, fuse_req_t req, const struct request_args *a)
+{
+	struct fs_op op = a->op;
+	struct request *r;
+
+	if (req != NULL && (m->closing || fuse_req_interrupted(req))) {
+		/* libfuse would call back from inside fuse_req_interrupt_func(), with the request
+		 * locked */
+		(void)fuse_reply_err(req, m->closing ? ENOTCONN : EINTR);
+		return;
+	}
+	r = request_new(m, req, a);
+	if (a->ino != 0)
+		r->inode = a->file != NULL ? a->file->inode : inode_find(&m->inodes, a->ino);
+	if (r->inode != NULL && (r->is_change || a->fsync)) {
+		DL_APPEND2(r->inode->changes, r, change_prev, change_next);
+		r->is_listed = true;
+	}
+	if (req != NULL)
+		fuse_req_interrupt_func(req, request_on_interrupt, r);
+	request_go(r, &op);
+}

@@ -1,0 +1,81 @@
+/* The life of a kernel's request on its way through the cluster: started, perhaps held back behind
+ * a truncation, sent, interrupted, ended. It ends with exactly one call of its `done`, which gives
+ * exactly one reply. */
+#ifndef RFS_FUSE_REQUEST_H
+#define RFS_FUSE_REQUEST_H
+
+#include "mount_priv.h"
+
+#define REQUEST_MAGIC 0x72657121u
+
+/* A signal reached the caller: how long the answer may still take. A healthy cluster answers within
+ * it, and so a program that is merely hit by SIGCHLD or SIGALRM learns what became of its change;
+ * without a quorum Ctrl-C works after it. */
+#define REQUEST_INTERRUPT_GRACE_MS 100u
+
+struct file;
+struct request;
+
+/* What the request ended with. Replies to request_take(r). `res` is borrowed during the call; the
+ * request is freed after it. An interrupted request ends with -EINTR. */
+typedef void (*request_done)(struct request *r, const struct fs_result *res);
+
+/* What a request is. Everything the op points to is copied where it must outlive the call. */
+struct request_args {
+	struct fs_op op; /* kind FS_OP_NONE: nothing to send, only to wait for (flush, fsync) */
+	request_done done;
+	struct file *file; /* the handle it came through; NULL */
+	uint64_t ino; /* a change of this inode's contents, or a barrier for them; 0: neither */
+	bool is_truncation; /* nothing but the truncation of `file`; others wait for it */
+	bool fsync; /* a barrier for all changes of the inode, not for the handle's truncation alone
+	             */
+	/* for `done` */
+	uint64_t parent;
+	struct fs_str name;
+	uint64_t size, offset;
+	bool plus;
+	int open_flags;
+	bool root_fallback; /* GETATTR of the root: see ops_meta.c */
+};
+
+struct request {
+	uint32_t magic;
+	struct mount *mount;
+	fuse_req_t req; /* NULL: answered, or the mount's own */
+	bool own;       /* the mount's own */
+	bool is_change;
+	bool truncates; /* carries the truncation of `file`, inode->truncation is this one */
+	struct request_args args; /* op without what it borrows; name: the copy below */
+	char name[FS_NAME_BYTES_MAX + 1];
+	struct fs_op *held; /* a copy of the op, once it had to wait */
+	struct client_req *sent;
+	struct inode *inode;
+	bool is_waiting, is_listed;          /* in inode->waiting, in inode->changes */
+	uint64_t deadline_ms, grace_ends_ms; /* grace 0: none runs */
+	bool interrupted;
+	struct request *prev, *next;               /* mount->requests */
+	struct request *wait_prev, *wait_next;     /* inode->waiting */
+	struct request *change_prev, *change_next; /* inode->changes */
+};
+
+/* Start one. `req` NULL: the mount's own, nobody is replied to. */
+void request_start(struct mount *m, fuse_req_t req, const struct request_args *a);
+
+/* The kernel's handle for the one reply; NULL in an own request. */
+fuse_req_t request_take(struct request *r);
+/* Reply with nothing but an errno (0: success). */
+void request_reply_code(struct request *r, int errnum);
+/* `done` for operations whose whole answer is success or an error of their name or inode. */
+void request_done_code(struct request *r, const struct fs_result *res);
+
+/* End all of them, now. */
+void requests_abandon(struct mount *m);
+
+/* For handle.c: (again) try to send `op`, or wait; end with `code` without an answer; the client's
+ * answer. */
+void request_go(struct request *r, struct fs_op *op);
+void request_fail(struct request *r, int code);
+void request_on_result(void *ctx, const struct fs_result *res);
+void request_on_grace(uv_timer_t *t); /* m->grace */
+
+#endif
