@@ -148,6 +148,25 @@ START_TEST(test_absurd_nesting_is_an_error_and_not_a_crash)
 }
 END_TEST
 
+/* Found by the fuzzer: toml++ asserts that a table's name begins with a letter, and that a character
+ * outside of its tables cannot be. */
+START_TEST(test_malformed_text_that_breaks_an_assertion_is_an_error_with_its_line)
+{
+	static const char header[] = "a = 1\n\n[?OO\n\nb = 2\n";
+	static const char odd[] = "a = 1\n\xef\xbb\xbd\x04";
+	unsigned line = 0;
+	char *error = NULL;
+
+	ck_assert_ptr_null(toml_parse(header, sizeof(header) - 1, &error, &line));
+	ck_assert_uint_eq(line, 3);
+	free(error);
+	error = NULL;
+	ck_assert_ptr_null(toml_parse(odd, sizeof(odd) - 1, &error, &line));
+	ck_assert_ptr_nonnull(error);
+	free(error);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("toml");
@@ -162,6 +181,7 @@ int main(void)
 	tcase_add_test(t, test_an_implied_table_has_a_line_too);
 	tcase_add_test(t, test_malformed_text_gives_a_sentence_and_its_line);
 	tcase_add_test(t, test_absurd_nesting_is_an_error_and_not_a_crash);
+	tcase_add_test(t, test_malformed_text_that_breaks_an_assertion_is_an_error_with_its_line);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);
 	srunner_free(r);

@@ -1,0 +1,30 @@
+/* What people type: endpoints, keys, mount options. No text may crash the parsers. */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../../fuse/options.h"
+#include "../../src/base/mem.h"
+#include "../../src/base/op.h"
+#include "../../src/config/config.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char host[CONFIG_HOST_MAX + 1];
+	struct fs_str path, component;
+	char *text;
+	uint16_t port;
+
+	if (size > 8192)
+		return 0;
+	text = mem_strndup((const char *)data, size);
+	(void)config_parse_endpoint(text, host, &port);
+	path = (struct fs_str){text, (uint32_t)size};
+	if (fs_path_check(path) == 0)
+		while (fs_path_next(&path, &component))
+			(void)fs_name_check(component);
+	free(text);
+	return 0;
+}
