@@ -28,7 +28,7 @@ int store_drop_link(struct store *s, struct store_inode *n, uint64_t keep_ino, u
 	*lost = n->attr.ino;
 	if (s->session != 0 && keep_ino == n->attr.ino)
 		return make_orphan(s, n);
-	return store_inode_free(s, n);
+	return store_linger(s, n);
 }
 
 /* The directory, and what stands there under the name. */

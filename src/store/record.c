@@ -40,6 +40,11 @@ struct record_key record_key_dentry(uint64_t dir, uint64_t cookie)
 	return key_of(RECORD_DENTRY, 2, dir, cookie);
 }
 
+struct record_key record_key_linger(uint64_t index, uint64_t ordinal)
+{
+	return key_of(RECORD_LINGER, 2, index, ordinal);
+}
+
 struct record_key record_key_orphan(uint64_t session, uint64_t ino)
 {
 	return key_of(RECORD_ORPHAN, 2, session, ino);
@@ -74,6 +79,7 @@ static size_t key_len(enum record_kind kind)
 	switch (kind) {
 	case RECORD_CHUNK:
 	case RECORD_DENTRY:
+	case RECORD_LINGER:
 	case RECORD_ORPHAN: return 17;
 	case RECORD_REPLY: return 13;
 	case RECORD_INODE:
@@ -201,6 +207,25 @@ const char *record_get_inode(struct engine_bytes v, uint64_t ino, struct record_
 	n->data_len = (uint32_t)reader_left(&r);
 	n->data = reader_bytes(&r, n->data_len);
 	return check_inode(n, ino);
+}
+
+/* ---- L ---- */
+
+void record_put_linger(struct buf *b, const struct record_linger *l)
+{
+	buf_put_u64(b, l->ino);
+	buf_put_u64(b, (uint64_t)l->since_ns);
+	buf_put_u64(b, l->bytes);
+}
+
+const char *record_get_linger(struct engine_bytes v, struct record_linger *l)
+{
+	struct reader r = reader_of(v.p, v.len);
+
+	l->ino = reader_u64(&r);
+	l->since_ns = (int64_t)reader_u64(&r);
+	l->bytes = reader_u64(&r);
+	return v.len == RECORD_LINGER_BYTES ? NULL : "wrong length";
 }
 
 const char *record_check_chunk(struct engine_bytes v)

@@ -24,6 +24,7 @@ enum record_kind {
 	RECORD_CHUNK = 'C',
 	RECORD_DENTRY = 'D',
 	RECORD_INODE = 'I',
+	RECORD_LINGER = 'L',
 	RECORD_META = 'M',
 	RECORD_ORPHAN = 'O',
 	RECORD_REPLY = 'R',
@@ -34,6 +35,7 @@ struct record_key record_key_meta(void);
 struct record_key record_key_inode(uint64_t ino);
 struct record_key record_key_chunk(uint64_t ino, uint64_t chunk);
 struct record_key record_key_dentry(uint64_t dir, uint64_t cookie);
+struct record_key record_key_linger(uint64_t index, uint64_t ordinal);
 struct record_key record_key_orphan(uint64_t session, uint64_t ino);
 struct record_key record_key_session(uint64_t id);
 struct record_key record_key_reply(uint64_t session, uint32_t slot);
@@ -93,6 +95,15 @@ struct record_reply {
 };
 void record_put_reply(struct buf *b, const struct record_reply *r);
 const char *record_get_reply(struct engine_bytes v, struct record_reply *r);
+
+#define RECORD_LINGER_BYTES 24u
+struct record_linger {
+	uint64_t ino;
+	int64_t since_ns;
+	uint64_t bytes; /* its size when it lost its last name */
+};
+void record_put_linger(struct buf *b, const struct record_linger *l);
+const char *record_get_linger(struct engine_bytes v, struct record_linger *l);
 
 const char *record_check_chunk(struct engine_bytes v);
 

@@ -225,7 +225,8 @@ static int free_orphan(struct store *s, uint64_t id, uint64_t ino)
 		rc = -EEXIST;
 	if (rc == -ENOENT || rc == -EEXIST)
 		return store_fail_record(s, record_key_bytes(&k), "its inode is gone or has names");
-	if (rc != 0 || store_inode_free(s, &n) != 0)
+	/* another mount may have it open, too */
+	if (rc != 0 || store_linger(s, &n) != 0)
 		return STORE_FAILED;
 	return store_state_del(s, &k, store_weight(record_key_bytes(&k), (struct engine_bytes){0}));
 }

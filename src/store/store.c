@@ -42,6 +42,8 @@ static int make_new(struct store *s)
 	if (s->fail.code != 0)
 		return STORE_FAILED;
 	s->m = (struct record_meta){.version = STORE_FORMAT_VERSION};
+	if (store_linger_load_all(s) != 0)
+		return STORE_FAILED;
 	return store_inode_make_root(s);
 }
 
@@ -64,7 +66,9 @@ static int load(struct store *s)
 		                  "format version %u; this program knows version %u", s->m.version,
 		                  STORE_FORMAT_VERSION);
 	s->committed = s->m.applied;
-	return store_session_load_all(s);
+	if (store_session_load_all(s) != 0)
+		return STORE_FAILED;
+	return store_linger_load_all(s);
 }
 
 static int open_engine(struct store *s, const char *dir, struct rfs_err *err)
@@ -83,6 +87,7 @@ static int open_engine(struct store *s, const char *dir, struct rfs_err *err)
 static void free_store(struct store *s)
 {
 	store_session_free_all(s);
+	store_linger_free_all(s);
 	buf_free(&s->rec);
 	buf_free(&s->out);
 	buf_free(&s->chunk);
@@ -178,6 +183,8 @@ static void apply_command(struct store *s, const struct store_cmd *cmd, struct f
 
 	s->now_ns = cmd->time_ns <= INT64_MAX ? (int64_t)cmd->time_ns : INT64_MAX;
 	s->session = cmd->session;
+	if (store_linger_trim(s) != 0)
+		return;
 	if (store_session_enter(s, cmd, res, &ticket) != 1)
 		return;
 	res->err = change(s, cmd, res);

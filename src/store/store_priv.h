@@ -23,9 +23,15 @@
 #define STORE_DENTRY_ORDINALS        256u        /* names of one hash in one directory */
 #define STORE_DENTRY_HASH_MASK       ((1ull << 55) - 1)
 #define STORE_REPLIES_MAX            4096u /* unacknowledged replies of a session */
+/* A file without names lingers this long, or until there are too many of them (linger.c). */
+#define STORE_LINGER_NS              (30ll * 1000 * 1000 * 1000)
+#define STORE_LINGER_INODES_MAX      65536u
+#define STORE_LINGER_BYTES_MAX       (64ull << 20)
+#define STORE_LINGER_FREED_MAX       64u /* by one command */
 #define STORE_SESSION_TIMEOUT_MS_MAX (7ull * 24 * 3600 * 1000)
 
 struct store_session;
+struct store_lingerers;
 struct store_slot;
 
 struct store {
@@ -38,6 +44,7 @@ struct store {
 	struct record_meta m;      /* as after the last command applied */
 	struct raft_pos committed; /* … and what the engine has */
 	struct store_session *sessions;
+	struct store_lingerers *lingerers;
 	struct rfs_err fail;
 
 	struct raft_pos pos; /* of the command being applied, and its time */
@@ -140,6 +147,14 @@ int store_dir_replace(struct store *s, struct store_inode *dir, const struct sto
 int store_dir_remove(struct store *s, struct store_inode *dir, const struct store_slot *slot);
 uint64_t store_dir_cookie(const struct store *s, struct fs_str name); /* with ordinal 0 */
 
+/* ---- linger.c ---- */
+
+/* Let go of a file that has lost its last name: a regular file lingers, anything else is freed. */
+int store_linger(struct store *s, struct store_inode *n);
+int store_linger_trim(struct store *s); /* free what has lingered for long enough */
+int store_linger_load_all(struct store *s);
+void store_linger_free_all(struct store *s);
+
 /* ---- session.c ---- */
 
 struct store_entry_ticket {
@@ -176,7 +191,7 @@ int store_op_put(struct store *s, const struct fs_op *op, struct fs_result *res)
 int store_op_delete(struct store *s, const struct fs_op *op, struct fs_result *res);
 int store_op_read(struct store *s, const struct fs_op *op, struct fs_result *res); /* every read */
 
-/* Take one link off a file. Without links it goes, or becomes this session's orphan if it is
+/* Take one link off a file. Without links it lingers, or becomes this session's orphan if it is
  * `keep_ino`; *lost is then its number, else 0. Saves or frees `n`. */
 int store_drop_link(struct store *s, struct store_inode *n, uint64_t keep_ino, uint64_t *lost);
 

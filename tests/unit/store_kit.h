@@ -132,6 +132,14 @@ static inline int kit_do(struct kit *k, const struct fs_op *op)
 	return kit_apply(k, &cmd);
 }
 
+/* Time passes until every file that lost its last name is freed. */
+static inline void kit_linger_over(struct kit *k)
+{
+	k->time_ns += STORE_LINGER_NS + 1;
+	(void)kit_apply(k, &(struct store_cmd){.time_ns = k->time_ns,
+	                                       .op = &(const struct fs_op){.kind = FS_OP_NONE}});
+}
+
 static inline int kit_read(struct kit *k, const struct fs_op *op)
 {
 	int rc = store_read(k->s, op, &k->res, &k->err);

@@ -255,6 +255,7 @@ START_TEST(test_unlinked_file_stays_for_the_session_that_has_it_open)
 	ck_assert(kit_data_is(&k, "bbmore"));
 	ck_assert_int_eq(kit_link(&k, ino, FS_ROOT_INO, "again"), -ENOENT);
 	ck_assert_int_eq(kit_do(&k, &(struct fs_op){.kind = FS_OP_RELEASE, .ino = ino}), 0);
+	kit_linger_over(&k);
 	ck_assert_int_eq(kit_getattr(&k, ino), -ESTALE);
 	ck_assert_int_eq(kit_do(&k, &(struct fs_op){.kind = FS_OP_RELEASE, .ino = ino}), -ENOENT);
 }
@@ -282,6 +283,7 @@ START_TEST(test_orphans_go_with_their_session)
 	ck_assert_int_eq(kit_getattr(&k, b), 0);
 	k.session = 0;
 	ck_assert_int_eq(kit_do(&k, &(struct fs_op){.kind = FS_OP_SESSION_EXPIRE, .ino = id}), 0);
+	kit_linger_over(&k);
 	ck_assert_int_eq(kit_getattr(&k, a), -ESTALE);
 	ck_assert_int_eq(kit_getattr(&k, b), -ESTALE);
 	store_get_counts(k.s, &c);
@@ -294,16 +296,89 @@ START_TEST(test_file_is_kept_only_if_it_was_asked_for_and_by_a_session)
 	uint64_t ino = kit_file(&k, FS_ROOT_INO, "f");
 
 	ck_assert_int_eq(unlink_keeping("f", ino), 0); /* no session */
+	kit_linger_over(&k);
 	ck_assert_int_eq(kit_getattr(&k, ino), -ESTALE);
 	kit_open_session(&k);
 	ino = kit_file(&k, FS_ROOT_INO, "f");
 	ck_assert_int_eq(unlink_keeping("f", ino + 1), 0); /* another inode */
+	kit_linger_over(&k);
 	ck_assert_int_eq(kit_getattr(&k, ino), -ESTALE);
 	ino = kit_file(&k, FS_ROOT_INO, "f");
 	kit_link(&k, ino, FS_ROOT_INO, "g");
 	ck_assert_int_eq(unlink_keeping("f", ino), 0); /* not its last name */
 	ck_assert_uint_eq(k.res.value, 0);
 	ck_assert_uint_eq(k.res.attr.nlink, 1);
+}
+END_TEST
+
+/* A reader on another mount opened it just before: its name is gone, not its content. */
+START_TEST(test_file_without_names_lingers_and_is_no_longer_counted)
+{
+	uint64_t ino = kit_file(&k, FS_ROOT_INO, "f");
+	struct store_counts before, after;
+
+	store_get_counts(k.s, &before);
+	kit_write(&k, ino, 0, "old", 3);
+	kit_file(&k, FS_ROOT_INO, "new");
+	ck_assert_int_eq(kit_rename(&k, FS_ROOT_INO, "new", FS_ROOT_INO, "f", 0), 0);
+	ck_assert_int_eq(kit_pread(&k, ino, 0, 100), 0);
+	ck_assert(kit_data_is(&k, "old"));
+	ck_assert_uint_eq(k.res.attr.nlink, 0);
+	store_get_counts(k.s, &after);
+	ck_assert(after.inodes == before.inodes && after.bytes == before.bytes);
+	kit_write(&k, ino, 3, "er still", 8);
+	kit_verify(&k);
+	kit_linger_over(&k);
+	ck_assert_int_eq(kit_pread(&k, ino, 0, 100), -ESTALE);
+	store_get_counts(k.s, &after);
+	ck_assert(after.inodes == before.inodes && after.bytes == before.bytes);
+}
+END_TEST
+
+START_TEST(test_the_oldest_goes_when_too_much_lingers)
+{
+	static char big[FS_WRITE_BYTES_MAX];
+	uint64_t first = 0, ino = 0;
+
+	for (unsigned i = 0; i <= STORE_LINGER_BYTES_MAX / sizeof(big); i++) {
+		ino = kit_file(&k, FS_ROOT_INO, "f");
+		first = first == 0 ? ino : first;
+		kit_write(&k, ino, 0, big, sizeof(big));
+		ck_assert_int_eq(kit_getattr(&k, first), 0);
+		ck_assert_int_eq(kit_unlink(&k, FS_ROOT_INO, "f"), 0);
+	}
+	kit_file(&k, FS_ROOT_INO, "g");
+	ck_assert_int_eq(kit_getattr(&k, first), -ESTALE);
+	ck_assert_int_eq(kit_getattr(&k, ino), 0);
+}
+END_TEST
+
+/* One command lets many go; a node that restarts frees them in the same order as one that does not. */
+START_TEST(test_what_lingers_is_the_same_after_a_restart)
+{
+	struct kit disk;
+	char name[16];
+
+	kit_open_disk(&disk);
+	for (struct kit *at = &k;; at = &disk) {
+		kit_mkdir(at, FS_ROOT_INO, "d");
+		for (unsigned i = 0; i < 200; i++) {
+			(void)snprintf(name, sizeof(name), "d/%u", (i * 37) % 200);
+			ck_assert_int_eq(kit_put(at, name, "x"), 0);
+		}
+		ck_assert_int_eq(kit_delete(at, "d", FS_F_RECURSIVE), 0);
+		if (at == &disk) {
+			kit_commit(at);
+			kit_reopen_disk(at);
+		}
+		kit_linger_over(at);
+		if (at == &disk)
+			break;
+	}
+	ck_assert_uint_eq(kit_digest(&k), kit_digest(&disk));
+	for (unsigned i = 0; i < 4; i++)
+		kit_linger_over(&disk);
+	kit_close(&disk);
 }
 END_TEST
 
@@ -354,6 +429,9 @@ int main(void)
 	tcase_add_test(tc, test_orphans_go_with_their_session);
 	tcase_add_test(tc, test_file_is_kept_only_if_it_was_asked_for_and_by_a_session);
 	tcase_add_test(tc, test_every_open_session_is_listed);
+	tcase_add_test(tc, test_what_lingers_is_the_same_after_a_restart);
+	tcase_add_test(tc, test_the_oldest_goes_when_too_much_lingers);
+	tcase_add_test(tc, test_file_without_names_lingers_and_is_no_longer_counted);
 	suite_add_tcase(s, tc);
 	return kit_run(s);
 }
