@@ -243,8 +243,8 @@ static bool descriptor_is_of(int dir, const char *name, int mount_id, const stru
 }
 
 /* Could such a descriptor of `pid` be another handle's? Those that other processes opened do not
- * count: a reader elsewhere must not make the truncation of `echo > file` visible before its write.
- */
+ * count: a reader elsewhere must not make the truncation of `echo > file` visible before its
+ * write. */
 static bool is_mistakable(const struct file *f, pid_t pid)
 {
 	const struct file *other;

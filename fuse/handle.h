@@ -10,8 +10,8 @@
  *
  * A shell opens the file, duplicates the descriptor and closes the first one before it writes: the
  * kernel tells us of each close, not which one is the last. So at a close the debt stays while the
- * process still holds a descriptor of the file (/proc/PID/fdinfo tells); when in doubt it is paid.
- */
+ * process still holds a descriptor of the file (/proc/PID/fdinfo tells); when in doubt it is
+ * paid. */
 #ifndef RFS_FUSE_HANDLE_H
 #define RFS_FUSE_HANDLE_H
 

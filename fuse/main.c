@@ -2,8 +2,8 @@
  * runs a node.
  *
  * It starts node, client and mount, in this order, on one loop; is ready once a stat(2) of the
- * mountpoint has come back through the kernel and the cluster; and ends them in the reverse order.
- */
+ * mountpoint has come back through the kernel and the cluster; and ends them in the reverse
+ * order. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>

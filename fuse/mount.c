@@ -212,8 +212,8 @@ int mount_start(struct mount **out, uv_loop_t *loop, struct client *c,
 /* ---- the end ---- */
 
 /* fuse_session_unmount() unmounts whatever is at the path by then, unless the descriptor says that
- * the connection is over (POLLERR). We have unmounted already: give it a descriptor that says so.
- */
+ * the connection is over (POLLERR). We have unmounted already: give it a descriptor that says
+ * so. */
 static void session_end(struct mount *m)
 {
 	int fd = fuse_session_fd(m->session), ends[2];
@@ -283,8 +283,8 @@ static void on_stop_timer(uv_timer_t *t)
 		mount_close(m);
 }
 
-/* In the thread pool: the kernel may write back mapped pages first, which the loop has to answer.
- */
+/* In the thread pool: the kernel may write back mapped pages first, which the loop has to
+ * answer. */
 static void unmount_work(uv_work_t *work)
 {
 	struct mount *m = work->data;

@@ -84,8 +84,8 @@ static void write_done(struct request *r, const struct fs_result *res)
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, off_t off,
               struct fuse_file_info *fi)
 {
-	/* Pages of a mapping are written back to where they came from, however the file was opened.
-	 */
+	/* Pages of a mapping are written back to where they came from, however the file was
+	 * opened. */
 	bool append = (fi->flags & O_APPEND) != 0 && !fi->writepage;
 	const struct request_args a = {
 	        .op = {.kind = FS_OP_WRITE,

@@ -1,5 +1,5 @@
-/* A growable byte buffer with little-endian put helpers, and a reader that never runs past its end.
- */
+/* A growable byte buffer with little-endian put helpers, and a reader that never runs past its
+ * end. */
 #ifndef RFS_BASE_BUF_H
 #define RFS_BASE_BUF_H
 

@@ -10,8 +10,8 @@ typedef uint64_t raft_index; /* 1 is the first entry; 0 is "before the log" */
 typedef uint64_t raft_term;  /* 0 is "before the first election" */
 typedef uint64_t raft_id;    /* a server; 0 is "none" */
 
-/* A position in the log. By the Log Matching Property (Raft, section 5.3) it names a whole prefix.
- */
+/* A position in the log. By the Log Matching Property (Raft, section 5.3) it names a whole
+ * prefix. */
 struct raft_pos {
 	raft_index index;
 	raft_term term;

@@ -26,12 +26,12 @@
 #define CLIENT_REQ_MAGIC  0x72657175u
 #define CLIENT_WAIT_MAGIC 0x77616974u
 
-/* Limits and times. */
-#define CLIENT_QUEUED_BYTES_MAX                                                                    \
-	(32u << 20) /* of a connection; further requests wait in the client */
-#define CLIENT_FLUSH_BYTES                                                                         \
-	(1u << 20) /* within a turn, hand over what has gathered at this size                      \
-	            */
+/* Limits: bytes queued in a connection, beyond which requests wait in the client; and at which a
+ * turn hands over what has gathered before its end. */
+#define CLIENT_QUEUED_BYTES_MAX (32u << 20)
+#define CLIENT_FLUSH_BYTES      (1u << 20)
+
+/* Times. */
 #define CLIENT_TIMEOUT_MS_MAX  (1ull << 40)
 #define CLIENT_REDIAL_MIN_MS   20u
 #define CLIENT_REDIAL_MAX_MS   500u
@@ -39,13 +39,15 @@
 #define CLIENT_REDIAL_HINT_MS  100u  /* a hint skips the back-off, but not more often than this */
 #define CLIENT_DOUBT_MS        400u  /* the target owes answers and gave none for this long */
 #define CLIENT_SILENT_MS       3000u /* a node that owes an answer this long is dialled afresh */
-#define CLIENT_ASK_MS          25u   /* between questions while there is no target … */
-#define CLIENT_ASK_SLOW_MS     250u  /* … after CLIENT_ASK_FAST_MS of them … */
-#define CLIENT_ASK_FAST_MS     2000u
-#define CLIENT_ASK_IDLE_MS     1000u /* … or while nothing waits for one */
-#define CLIENT_ASK_DOUBT_MS    100u
-#define CLIENT_OLD_CLAIM_MS                                                                        \
-	500u /* without a target for this long, a claim of an older term will do */
+
+#define CLIENT_ASK_MS       25u  /* between questions while there is no target … */
+#define CLIENT_ASK_SLOW_MS  250u /* … after CLIENT_ASK_FAST_MS of them … */
+#define CLIENT_ASK_FAST_MS  2000u
+#define CLIENT_ASK_IDLE_MS  1000u /* … or while nothing waits for one */
+#define CLIENT_ASK_DOUBT_MS 100u
+
+/* without a target for this long, a claim of an older term will do */
+#define CLIENT_OLD_CLAIM_MS        500u
 #define CLIENT_BUSY_MS             10u /* wait after RFS_EBUSYLIMIT */
 #define CLIENT_STALLED_MS          10u /* between looks at a full connection */
 #define CLIENT_KEEP_ALIVE_RETRY_MS 1000u

@@ -1,5 +1,5 @@
-/* cluster.toml: read, checked, and given as one plain struct. Every error names file, line and key.
- */
+/* cluster.toml: read, checked, and given as one plain struct. Every error names file, line and
+ * key. */
 #ifndef RFS_CONFIG_CONFIG_H
 #define RFS_CONFIG_CONFIG_H
 
@@ -37,8 +37,8 @@ struct config {
  * RFS_ECONFIG: nobody may go on without it. */
 int config_find(const char *given, char path[CONFIG_PATH_MAX], struct rfs_err *err);
 
-/* "x", "./x" and "/x" alike as an absolute path; links are left as they are. -ENAMETOOLONG, -errno.
- */
+/* "x", "./x" and "/x" alike as an absolute path; links are left as they are. -ENAMETOOLONG,
+ * -errno. */
 int config_absolute(const char *file, char path[CONFIG_PATH_MAX], struct rfs_err *err);
 
 /* Read and check `path`. Errors: RFS_ECONFIG, -errno. `cfg` is only written when it is all good. */

@@ -1,7 +1,7 @@
 #include "net.h"
 
-/* xorshift64 (Marsaglia 2003): enough to keep nodes that lost the same peer from dialling in step.
- */
+/* xorshift64 (Marsaglia 2003): enough to keep nodes that lost the same peer from dialling in
+ * step. */
 static uint64_t backoff_random(struct net_backoff *b)
 {
 	b->rng ^= b->rng << 13;

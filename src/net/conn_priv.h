@@ -37,8 +37,8 @@ struct net_conn {
 	uint64_t to_node, peer_id, peer_incarnation;
 	struct rfs_err why; /* why it ended, or is about to */
 
-	/* Life. The timer bounds the time to on_ready; then it carries what waits for a later turn.
-	 */
+	/* Life. The timer bounds the time to on_ready; then it carries what waits for a later
+	 * turn. */
 	uv_tcp_t tcp;
 	uv_timer_t timer;
 	unsigned handles; /* not yet closed */

@@ -7,8 +7,8 @@
 #include "../base/mem.h"
 #include "conn_priv.h"
 
-/* A lookup runs in the thread pool and cannot always be called back; it may outlive its connection.
- */
+/* A lookup runs in the thread pool and cannot always be called back; it may outlive its
+ * connection. */
 struct lookup {
 	uint32_t magic;
 	uv_getaddrinfo_t req;

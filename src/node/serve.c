@@ -388,8 +388,8 @@ static int on_keep_alive(struct node *n, struct node_conn *c, const struct frame
 		put_reply(c, 0, &refused, true);
 		return 0;
 	}
-	/* Until everything of earlier terms is applied, a session that is missing may still come.
-	 */
+	/* Until everything of earlier terms is applied, a session that is missing may still
+	 * come. */
 	if (store_applied(n->store).index < n->term_start)
 		return 0;
 	session_heard(n, look.id);

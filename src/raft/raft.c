@@ -72,8 +72,8 @@ struct raft *raft_new(const struct raft_opts *opts, const struct raft_recovered 
 	raft_log_init(&r->log, rec->base, rec->entries, rec->n);
 	last = raft_log_last(&r->log);
 	if (last.term > r->term) {
-		/* The log's write overtook the one of its term. No vote of that term can have left.
-		 */
+		/* The log's write overtook the one of its term. No vote of that term can have
+		 * left. */
 		r->term = last.term;
 		r->vote = 0;
 		r->state_dirty = true;

@@ -53,8 +53,8 @@ struct raft_peer {
 };
 
 /* Reads waiting for an index. At the leader: in the order of their rounds, those without one yet
- * (round 0) at the end; `from` may be another server. Elsewhere: our own, forwarded to the leader.
- */
+ * (round 0) at the end; `from` may be another server. Elsewhere: our own, forwarded to the
+ * leader. */
 struct raft_read {
 	raft_id from;
 	uint64_t ctx;
@@ -103,8 +103,8 @@ struct raft {
 	struct raft_peer *peers;
 	size_t n_peers;
 
-	/* Effects. The outbox keeps its messages across steps while the hard state is not durable.
-	 */
+	/* Effects. The outbox keeps its messages across steps while the hard state is not
+	 * durable. */
 	struct raft_out *out; /* of the step that runs */
 	struct raft_msg *outbox;
 	size_t n_outbox, cap_outbox;

@@ -51,8 +51,8 @@ static int common_option(const char *arg)
 	return -1;
 }
 
-/* Where the command stands: the first argument that is no option and no option's value. 0: nowhere.
- */
+/* Where the command stands: the first argument that is no option and no option's value. 0:
+ * nowhere. */
 static int find_command(const struct parse *p)
 {
 	for (int i = 1; i < p->argc; i++) {

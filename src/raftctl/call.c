@@ -26,8 +26,8 @@ void ctl_start(struct ctl *ctl, struct ctl_call *call, const struct fs_op *op)
 	call->req = client_submit(ctl->client, op, ctl->timeout_ms, on_result, call);
 }
 
-/* Nobody answers. Perhaps because every node refuses us, which no waiting would change. Asked once.
- */
+/* Nobody answers. Perhaps because every node refuses us, which no waiting would change. Asked
+ * once. */
 static bool is_refused(struct ctl *ctl)
 {
 	struct ctl_survey *s;

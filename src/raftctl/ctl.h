@@ -132,8 +132,8 @@ int ctl_do(struct ctl *ctl, struct ctl_call *call, const struct fs_op *op);
 void ctl_call_end(struct ctl_call *call);
 
 /* Say on stderr why an operation on `key` failed with `code`, and what can be done about it; gives
- * the exit code. `change`: whether it was one (then not every failure says that nothing happened).
- */
+ * the exit code. `change`: whether it was one (then not every failure says that nothing
+ * happened). */
 int ctl_failed(struct ctl *ctl, const char *key, int code, bool change);
 enum ctl_exit ctl_exit_of(int code);
 
@@ -164,8 +164,8 @@ struct ctl_survey {
 /* Ask all nodes at once, and those that they name as members. Owned by `ctl`; complete when
  * `pending` is 0. */
 struct ctl_survey *ctl_survey_start(struct ctl *ctl, uint64_t timeout_ms);
-/* Wait until it is complete; once one node has answered, at most `grace_ms` longer for the others.
- */
+/* Wait until it is complete; once one node has answered, at most `grace_ms` longer for the
+ * others. */
 void ctl_survey_wait(struct ctl_survey *s, uint64_t grace_ms);
 void ctl_surveys_free(struct ctl *ctl);
 /* Whether those that were heard refuse us (RFS_EIDENTITY, RFS_EVERSION), all of them. */
@@ -203,8 +203,8 @@ int ctl_value_load(struct ctl_value *v, struct rfs_err *err);
 int ctl_value_write(const struct ctl_value *v, struct rfs_err *err);
 void ctl_value_free(struct ctl_value *v);
 
-/* Store `n` bytes, at most FS_WRITE_BYTES_MAX, under `key`. *index: where in the log it was done.
- */
+/* Store `n` bytes, at most FS_WRITE_BYTES_MAX, under `key`. *index: where in the log it was
+ * done. */
 int ctl_value_put(struct ctl *ctl, const char *key, const void *p, size_t n, uint64_t *index);
 /* Store what can be read from `fd`, any amount, seen entirely or not at all. `err` as for
  * ctl_value_get(). */

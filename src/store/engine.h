@@ -24,8 +24,8 @@ struct store_engine {
 };
 
 struct engine_vtable {
-	/* 1 and *value (borrowed until the next call of any function of the engine), 0 if absent.
-	 */
+	/* 1 and *value (borrowed until the next call of any function of the engine), 0 if
+	 * absent. */
 	int (*get)(struct store_engine *e, struct engine_bytes key, struct engine_bytes *value,
 	           struct rfs_err *err);
 	int (*put)(struct store_engine *e, struct engine_bytes key, struct engine_bytes value,
@@ -38,8 +38,8 @@ struct engine_vtable {
 
 	/* Walk the keys that start with `prefix`, from `from` (itself starting with prefix) on;
 	 * both are copied. The engine must not be changed while an iterator is open; gets are fine.
-	 * next(): 1 with key and value borrowed until the next call on the iterator, 0 at the end.
-	 */
+	 * next(): 1 with key and value borrowed until the next call on the iterator, 0 at the
+	 * end. */
 	struct engine_iter *(*iter_open)(struct store_engine *e, struct engine_bytes prefix,
 	                                 struct engine_bytes from);
 	int (*iter_next)(struct engine_iter *it, struct engine_bytes *key,

@@ -1,5 +1,5 @@
-/* RENAME, with POSIX's rules for what may replace what, and renameat2(2)'s NOREPLACE and EXCHANGE.
- */
+/* RENAME, with POSIX's rules for what may replace what, and renameat2(2)'s NOREPLACE and
+ * EXCHANGE. */
 #include "store_priv.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
-/* Paths, as raftctl's keys are: components joined by slashes, from the root, symlinks not followed.
- */
+/* Paths, as raftctl's keys are: components joined by slashes, from the root, symlinks not
+ * followed. */
 #include "store_priv.h"
 
 #include <errno.h>

@@ -40,8 +40,8 @@ struct record_key record_key_orphan(uint64_t session, uint64_t ino);
 struct record_key record_key_session(uint64_t id);
 struct record_key record_key_reply(uint64_t session, uint32_t slot);
 
-/* All records of a kind; of a kind and a first number (a file's chunks, a directory's entries, …).
- */
+/* All records of a kind; of a kind and a first number (a file's chunks, a directory's entries,
+ * …). */
 struct record_key record_prefix(enum record_kind kind);
 struct record_key record_prefix_of(enum record_kind kind, uint64_t first);
 

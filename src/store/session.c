@@ -105,8 +105,8 @@ static int give_stored(struct store *s, const struct store_session *ses, uint32_
 	return 0;
 }
 
-/* The first slot that is free below the new mark; a new one behind them; STORE_REPLIES_MAX: none.
- */
+/* The first slot that is free below the new mark; a new one behind them; STORE_REPLIES_MAX:
+ * none. */
 static uint32_t pick_slot(const struct store_session *ses, uint64_t lowest)
 {
 	for (size_t i = 0; i < ses->n; i++)

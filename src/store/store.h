@@ -89,8 +89,8 @@ int store_apply(struct store *s, struct raft_pos pos, const struct store_cmd *cm
                 struct fs_result *res, struct rfs_err *err);
 
 /* End a batch of store_apply(): everything since the last commit becomes visible to store_read() of
- * the next process life together or not at all. (Reads of this life see applied commands at once.)
- */
+ * the next process life together or not at all. (Reads of this life see applied commands at
+ * once.) */
 int store_commit(struct store *s, struct rfs_err *err);
 
 /* Answer a read from the current state. res->data is borrowed until the next call. Any outcome that

@@ -18,11 +18,11 @@
 
 #define STORE_FAILED (-9999)
 
-#define STORE_LINKS_MAX              65000u      /* hard links of a file; then -EMLINK */
-#define STORE_DIR_LINKS_MAX          0x7fffffffu /* two and the directories in a directory */
-#define STORE_DENTRY_ORDINALS        256u        /* names of one hash in one directory */
-#define STORE_DENTRY_HASH_MASK       ((1ull << 55) - 1)
-#define STORE_REPLIES_MAX            4096u /* unacknowledged replies of a session */
+#define STORE_LINKS_MAX        65000u      /* hard links of a file; then -EMLINK */
+#define STORE_DIR_LINKS_MAX    0x7fffffffu /* two and the directories in a directory */
+#define STORE_DENTRY_ORDINALS  256u        /* names of one hash in one directory */
+#define STORE_DENTRY_HASH_MASK ((1ull << 55) - 1)
+#define STORE_REPLIES_MAX      4096u /* unacknowledged replies of a session */
 /* A file without names lingers this long, or until there are too many of them (linger.c). */
 #define STORE_LINGER_NS              (30ll * 1000 * 1000 * 1000)
 #define STORE_LINGER_INODES_MAX      65536u
@@ -163,8 +163,8 @@ struct store_entry_ticket {
 	uint64_t lowest;
 };
 
-/* Before a command: 1: apply it, then store_session_leave(). 0: *res is the answer. STORE_FAILED.
- */
+/* Before a command: 1: apply it, then store_session_leave(). 0: *res is the answer.
+ * STORE_FAILED. */
 int store_session_enter(struct store *s, const struct store_cmd *cmd, struct fs_result *res,
                         struct store_entry_ticket *t);
 int store_session_leave(struct store *s, const struct store_cmd *cmd, const struct fs_result *res,
@@ -203,8 +203,8 @@ struct store_path {
 	struct store_slot slot; /* of name in dir */
 };
 
-/* 0, -EINVAL, -ENAMETOOLONG, -ENOTDIR, -ELOOP (a symlink before the last component), STORE_FAILED.
- */
+/* 0, -EINVAL, -ENAMETOOLONG, -ENOTDIR, -ELOOP (a symlink before the last component),
+ * STORE_FAILED. */
 int store_path_walk(struct store *s, struct fs_str path, struct store_path *out);
 /* The inode at `path`. -ENOENT and the above. */
 int store_path_load(struct store *s, struct fs_str path, struct store_inode *n);

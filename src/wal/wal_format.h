@@ -56,8 +56,8 @@ struct wal_record {
 /* Bytes of a whole record with `len` bytes of payload. */
 uint64_t wal_record_bytes(uint32_t len);
 
-/* Write entry `e` as a record without batch, link and checksums: wal_record_bytes(e->len) at `p`.
- */
+/* Write entry `e` as a record without batch, link and checksums: wal_record_bytes(e->len) at
+ * `p`. */
 void wal_record_put(uint8_t *p, const struct raft_entry *e);
 
 /* Fill in what is known when it is written. Returns its header CRC, the next record's link. */

@@ -1,5 +1,5 @@
-/* What the files of the codec share: memory for protobuf-c, and the steps that every message takes.
- */
+/* What the files of the codec share: memory for protobuf-c, and the steps that every message
+ * takes. */
 #ifndef RFS_WIRE_CODEC_PRIV_H
 #define RFS_WIRE_CODEC_PRIV_H
 
@@ -17,8 +17,8 @@ ProtobufCAllocator *arena_begin(struct wire_arena *a);
 /* `n` objects of `size` bytes, not zeroed, aligned for any type; NULL beyond the limit. */
 void *arena_array(struct wire_arena *a, size_t n, size_t size);
 
-/* Memory on the stack for messages that are small by nature. A message that wants more is refused.
- */
+/* Memory on the stack for messages that are small by nature. A message that wants more is
+ * refused. */
 #define SCRATCH_BYTES 65536u
 
 struct scratch {

@@ -41,8 +41,8 @@ const char *memfs_call_name(enum memfs_call kind);
 
 /* ---- faults; each set once, each fires once; set again to use again ---- */
 
-/* The `nth` call of `kind` from now on (1: the next) fails with `error` (negative errno), undone.
- */
+/* The `nth` call of `kind` from now on (1: the next) fails with `error` (negative errno),
+ * undone. */
 void memfs_fail(struct memfs *fs, enum memfs_call kind, uint64_t nth, int error);
 /* The `nth` pwrite from now on writes only `bytes` and returns that. */
 void memfs_short_write(struct memfs *fs, uint64_t nth, size_t bytes);
@@ -52,8 +52,8 @@ void memfs_power_off_at(struct memfs *fs, uint64_t nth);
 void memfs_power_off(struct memfs *fs);
 void memfs_heal(struct memfs *fs);  /* unset what has not fired */
 bool memfs_fired(struct memfs *fs); /* whether any fault has fired since the last set */
-/* At most `bytes` of all files together; growing beyond fails with -ENOSPC. UINT64_MAX: no limit.
- */
+/* At most `bytes` of all files together; growing beyond fails with -ENOSPC. UINT64_MAX: no
+ * limit. */
 void memfs_capacity(struct memfs *fs, uint64_t bytes);
 
 enum memfs_loss {

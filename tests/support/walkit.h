@@ -18,8 +18,8 @@ struct walkit {
 	struct wal_done done; /* of the last walkit_run() */
 };
 
-/* A new disk with no log yet; segments of `segment_bytes`, no thread, no cache beyond what must be.
- */
+/* A new disk with no log yet; segments of `segment_bytes`, no thread, no cache beyond what must
+ * be. */
 void walkit_init(struct walkit *k, uint64_t seed, uint64_t segment_bytes);
 void walkit_free(struct walkit *k);
 int walkit_open(struct walkit *k);   /* wal_open(); the result in k->rec, k->err */

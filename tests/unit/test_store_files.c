@@ -1,5 +1,5 @@
-/* The bytes of files, across the border between small contents and chunks, against a plain array.
- */
+/* The bytes of files, across the border between small contents and chunks, against a plain
+ * array. */
 #include "store_kit.h"
 
 #define MODEL_BYTES (5u * STORE_CHUNK_BYTES)

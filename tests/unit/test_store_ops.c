@@ -455,8 +455,8 @@ START_TEST(test_delete_by_path)
 }
 END_TEST
 
-/* One page of the root's listing behind `cookie`; gives the number of names and moves the cookie.
- */
+/* One page of the root's listing behind `cookie`; gives the number of names and moves the
+ * cookie. */
 static unsigned int list_page(uint64_t *cookie, uint64_t bytes, char *seen, size_t n_seen)
 {
 	struct fs_op op = {.kind = FS_OP_READDIR, .ino = ROOT, .offset = *cookie, .size = bytes};

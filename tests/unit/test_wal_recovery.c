@@ -1,5 +1,5 @@
-/* Recovery: power cuts at every point, damage of every kind. The rules stand in docs/wal-format.md.
- */
+/* Recovery: power cuts at every point, damage of every kind. The rules stand in
+ * docs/wal-format.md. */
 #include <check.h>
 #include <errno.h>
 #include <stdio.h>
