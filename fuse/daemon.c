@@ -11,6 +11,8 @@
 
 static int to_parent = -1;
 
+#define GOES_ON 0x80u /* with an exit code: the child will not end */
+
 /* One byte, the exit code; the end of file instead of it: the child has died. */
 static int wait_for_child(int fd, pid_t pid)
 {
@@ -21,8 +23,8 @@ static int wait_for_child(int fd, pid_t pid)
 	do {
 		n = read(fd, &code, 1);
 	} while (n < 0 && errno == EINTR);
-	if (n == 1 && code == 0)
-		return 0;
+	if (n == 1 && (code == 0 || (code & GOES_ON) != 0))
+		return (int)(code & ~GOES_ON);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		continue;
 	if (n == 1)
@@ -86,7 +88,7 @@ static void redirect(const char *logfile)
 		(void)close(null);
 }
 
-bool daemon_ready(const char *logfile)
+static bool leave(uint8_t word, const char *logfile)
 {
 	if (to_parent < 0)
 		return true;
@@ -94,7 +96,17 @@ bool daemon_ready(const char *logfile)
 	(void)setsid();
 	if (chdir("/") != 0)
 		log_warn("/: %s", strerror(errno));
-	return tell_parent(0);
+	return tell_parent(word);
+}
+
+bool daemon_ready(const char *logfile)
+{
+	return leave(0, logfile);
+}
+
+bool daemon_go_on(int code, const char *logfile)
+{
+	return leave((uint8_t)((unsigned)code | GOES_ON), logfile);
 }
 
 void daemon_failed(int code)

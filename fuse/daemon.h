@@ -15,6 +15,9 @@ int daemon_fork(struct rfs_err *err);
  * parent has gone (Ctrl-C): the child should end too. */
 bool daemon_ready(const char *logfile);
 
+/* As daemon_ready(), but the parent ends with `code`: not ready, and going on all the same. */
+bool daemon_go_on(int code, const char *logfile);
+
 /* In the child: let the parent end with `code` (its sentence is on stderr already). */
 void daemon_failed(int code);
 

@@ -36,12 +36,14 @@ struct program {
 
 	uv_loop_t loop;
 	uv_signal_t signals[N_SIGNALS];
-	struct probe probe;
+	struct probe probes[2]; /* one may still be closing while the next one asks */
+	unsigned probing;
 	struct node *node;
 	struct client *client;
 	struct mount *mount;
 	bool ready, ending;
-	int status; /* exit code */
+	bool waiting; /* for a quorum, in the background */
+	int status;   /* exit code */
 };
 
 static int complain(const struct rfs_err *err, int status)
@@ -107,7 +109,8 @@ static void end(struct program *p, int status)
 		return;
 	p->ending = true;
 	p->status = status;
-	probe_end(&p->probe);
+	for (unsigned i = 0; i < 2; i++)
+		probe_end(&p->probes[i]);
 	if (p->mount != NULL)
 		mount_stop(p->mount, on_mount_stopped, p);
 	else
@@ -158,9 +161,38 @@ static void report_silence(struct program *p)
 	(void)fprintf(
 	        stderr,
 	        "raftfs: cluster %s did not answer within %g s: no quorum of its %zu nodes can be "
-	        "reached%s%s; nothing is mounted\n",
+	        "reached%s%s; %s\n",
 	        p->config.name, (double)p->options.timeout_ms / 1000.0, info.n_nodes,
-	        info.last_error[0] != '\0' ? "; " : "", info.last_error);
+	        info.last_error[0] != '\0' ? "; " : "", info.last_error,
+	        p->options.id != 0 ? "its node goes on, and the mount answers once there is one"
+	                           : "nothing is mounted");
+}
+
+static void on_probe(void *ctx, int result);
+
+static int start_probe(struct program *p, struct rfs_err *err)
+{
+	p->probing ^= 1u;
+	return probe_start(&p->probes[p->probing], &p->loop, p->mountpoint, on_probe, p, err);
+}
+
+/* A mount without a node has nothing to stay for. One with a node has: the others need it to become a
+ * quorum, and may be started after this one. So it says what is wrong and goes on trying. */
+static void no_quorum(struct program *p)
+{
+	struct rfs_err err = {0};
+
+	if (!p->waiting)
+		report_silence(p);
+	if (p->options.id == 0) {
+		end(p, EXIT_NO_QUORUM);
+		return;
+	}
+	if (!p->waiting && !daemon_go_on(EXIT_NO_QUORUM, p->options.logfile))
+		end(p, EXIT_MOUNT);
+	else if (start_probe(p, &err) != 0)
+		end(p, complain(&err, EXIT_MOUNT));
+	p->waiting = true;
 }
 
 static void on_probe(void *ctx, int result)
@@ -170,8 +202,7 @@ static void on_probe(void *ctx, int result)
 	if (p->ending)
 		return;
 	if (result == -ETIMEDOUT) {
-		report_silence(p);
-		end(p, EXIT_NO_QUORUM);
+		no_quorum(p);
 		return;
 	}
 	if (result != 0) {
@@ -182,7 +213,7 @@ static void on_probe(void *ctx, int result)
 	}
 	p->ready = true;
 	log_set_level(p->options.level);
-	if (daemon_ready(p->options.logfile))
+	if (p->waiting || daemon_ready(p->options.logfile))
 		log_info("cluster %s is mounted at %s", p->config.name, p->mountpoint);
 	else
 		end(p, EXIT_MOUNT);
@@ -258,7 +289,7 @@ static int start_mount(struct program *p)
 
 	if (mount_start(&p->mount, &p->loop, p->client, &settings, &err) != 0)
 		return complain(&err, EXIT_MOUNT);
-	if (probe_start(&p->probe, &p->loop, p->mountpoint, on_probe, p, &err) != 0)
+	if (start_probe(p, &err) != 0)
 		return complain(&err, EXIT_MOUNT);
 	return 0;
 }

@@ -49,7 +49,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 }
 
 /* Missing ones are answered ENOSYS, which the kernel takes as "never ask again": extended
- * attributes, access(2), fallocate, SEEK_HOLE, copy_file_range (it copies by itself then), locks
+ * attributes, fallocate, SEEK_HOLE, copy_file_range (it copies by itself then), locks
  * (it keeps them itself). */
 static const struct fuse_lowlevel_ops operations = {
         .init = op_init,
@@ -60,6 +60,7 @@ static const struct fuse_lowlevel_ops operations = {
         .setattr = op_setattr,
         .readlink = op_readlink,
         .statfs = op_statfs,
+        .access = op_access,
         .mknod = op_mknod,
         .mkdir = op_mkdir,
         .symlink = op_symlink,

@@ -11,6 +11,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include "handle.h"
 #include "reply.h"
 #include "virtual.h"
@@ -141,6 +143,31 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		virtual_getattr(m, req, ino);
 	else
 		request_start(m, req, &a);
+}
+
+/* Asked only on a mount whose modes the kernel does not check, and that is one that only root enters:
+ * root may do anything but execute what nobody may execute. */
+static void access_done(struct request *r, const struct fs_result *res)
+{
+	bool refused = S_ISREG(res->attr.mode) && (res->attr.mode & 0111) == 0;
+
+	if (res->err != 0)
+		request_reply_code(r, reply_errno_ino(res->err, false));
+	else
+		request_reply_code(r, refused ? EACCES : 0);
+}
+
+void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
+{
+	const struct request_args a = {.op = {.kind = FS_OP_GETATTR, .ino = ino},
+	                               .done = access_done};
+
+	if (virtual_is(ino))
+		(void)fuse_reply_err(req, (mask & W_OK) != 0 ? EACCES : 0);
+	else if ((mask & X_OK) == 0 || ino == FS_ROOT_INO)
+		(void)fuse_reply_err(req, 0);
+	else
+		request_start(mount_of(req), req, &a);
 }
 
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,

@@ -35,6 +35,7 @@ static void on_answer(uv_poll_t *poll, int status, int events)
 	(void)events;
 	if (status == 0 && read(p->answer, &result, sizeof(result)) != sizeof(result))
 		result = -EIO;
+	p->answered = true;
 	probe_end(p);
 	p->done(p->ctx, result);
 }
@@ -77,7 +78,8 @@ void probe_end(struct probe *p)
 		return;
 	p->running = false;
 	(void)kill(p->child, SIGKILL);
-	/* If it still waits for the mount it dies when the mount ends; init takes it then. */
-	(void)waitpid(p->child, NULL, WNOHANG);
+	/* After its answer it is on its way out. One that still waits for the mount dies when the
+	 * mount ends, which is our doing: no waiting for it; init takes it then. */
+	(void)waitpid(p->child, NULL, p->answered ? 0 : WNOHANG);
 	uv_close((uv_handle_t *)&p->poll, on_closed);
 }

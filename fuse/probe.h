@@ -16,7 +16,7 @@ struct probe {
 	uv_poll_t poll;
 	int answer; /* read end of the pipe from the child */
 	pid_t child;
-	bool running;
+	bool running, answered;
 	void (*done)(void *ctx, int result); /* 0 or a negative errno */
 	void *ctx;
 };

@@ -36,6 +36,14 @@ void hello_send(struct net_conn *c)
 	conn_write_out(c);
 }
 
+static int judge_peer(const struct net_identity *self, uint64_t id, uint64_t incarnation,
+                      struct rfs_err *err)
+{
+	if (self->judge == NULL || id == 0)
+		return 0;
+	return self->judge(self->judge_ctx, id, incarnation, err);
+}
+
 /* ---- accepting side ---- */
 
 /* 0, or what stands against this peer, in words for the peer: "this" is we. */
@@ -58,7 +66,7 @@ static int judge_hello(const struct net_identity *self, const struct wire_hello 
 	if (h->node_id != 0 && h->node_id == self->node_id)
 		return rfs_err_set(err, RFS_EIDENTITY, "this is node %llu, and so says the caller",
 		                   (unsigned long long)self->node_id);
-	return 0;
+	return judge_peer(self, h->node_id, h->incarnation, err);
 }
 
 static void answer(struct net_conn *c, uint32_t version, const struct rfs_err *refusal)
@@ -136,6 +144,8 @@ static void take_reply(struct net_conn *c, const struct frame *f)
 	else if (c->to_node != 0 && r.node_id != c->to_node)
 		conn_fail(c, RFS_EIDENTITY, "is node %llu, not node %llu",
 		          (unsigned long long)r.node_id, (unsigned long long)c->to_node);
+	else if (judge_peer(c->self, r.node_id, r.incarnation, &err) != 0)
+		conn_fail(c, err.code, "%s", err.msg);
 	else
 		conn_ready(c, r.node_id, r.incarnation);
 }

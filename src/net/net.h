@@ -25,6 +25,10 @@ struct net_identity {
 	char cluster[64]; /* "": a client that takes whatever cluster answers */
 	uint64_t node_id; /* 0: a client */
 	uint64_t incarnation;
+	/* A word on the node at the other end, before it is answered or believed: 0, or a code with the
+	 * sentence that the peer is told. NULL: anybody. Not called for clients. */
+	int (*judge)(void *ctx, uint64_t peer_id, uint64_t peer_incarnation, struct rfs_err *err);
+	void *judge_ctx;
 };
 
 struct net_handler {

@@ -190,6 +190,8 @@ static int recover(struct node *n, struct rfs_err *err)
 	if (rc == 0)
 		rc = lock_dir(n, err);
 	if (rc == 0)
+		rc = incarnations_load(n, err);
+	if (rc == 0)
 		rc = open_log(n, &rec, err);
 	if (rc == 0)
 		rc = open_store(n, err);
@@ -262,6 +264,8 @@ static int listen_and_identify(struct node *n, const struct config_node *self, s
 	memcpy(n->identity.cluster, n->config.name, sizeof(n->config.name));
 	n->identity.node_id = n->id;
 	n->identity.incarnation = n->incarnation;
+	n->identity.judge = incarnations_judge;
+	n->identity.judge_ctx = n;
 	n->limits = NET_LIMITS_DEFAULT;
 	rc = net_listen(&n->listener, n->loop, &n->identity, &n->limits, self->host, self->port,
 	                &node_accept_handler, n, err);

@@ -92,6 +92,11 @@ struct node_read_batch {
 	struct node_read_batch *prev, *next;
 };
 
+/* The incarnation of another server that this one has met. */
+struct node_met {
+	uint64_t id, incarnation;
+};
+
 struct node_session {
 	uint64_t id;
 	uint64_t heard_ms;
@@ -118,6 +123,8 @@ struct node {
 	struct wal *wal;
 	struct store *store;
 	uint64_t incarnation;
+	struct node_met met[CONFIG_NODES_MAX];
+	size_t n_met;
 
 	uv_async_t wal_news; /* the writer has completions */
 	uv_async_t again;    /* there is work left for another turn */
@@ -204,6 +211,11 @@ void sessions_grant_all(struct node *n);
 void session_heard(struct node *n, uint64_t id);
 void sessions_sweep(struct node *n);
 void sessions_free(struct node *n);
+
+/* incarnations.c */
+int incarnations_load(struct node *n, struct rfs_err *err);
+/* net_identity.judge: 0, or why that server is not let in. */
+int incarnations_judge(void *ctx, uint64_t id, uint64_t incarnation, struct rfs_err *err);
 
 /* status.c */
 void status_fill(struct node *n, struct wire_status *st);

@@ -11,9 +11,10 @@
 #include "../base/log.h"
 #include "../base/mem.h"
 
-#define PEER_MAGIC     0x70656572u
-#define PEER_RETRY_MIN 20u
-#define PEER_RETRY_MAX 500u
+#define PEER_MAGIC       0x70656572u
+#define PEER_RETRY_MIN   20u
+#define PEER_RETRY_ALIEN 3000u /* refused by name: nothing changes soon */
+#define PEER_RETRY_MAX   500u
 
 static const struct net_handler peer_handler;
 
@@ -83,7 +84,9 @@ static void peer_on_close(struct net_conn *c, const struct rfs_err *err)
 		log_warn("node %llu is not reachable: %s", (unsigned long long)p->id, err->msg);
 		p->complained = true;
 	}
-	(void)uv_timer_start(&p->retry, on_retry, net_backoff_next(&p->backoff), 0);
+	(void)uv_timer_start(
+	        &p->retry, on_retry,
+	        err->code == RFS_EIDENTITY ? PEER_RETRY_ALIEN : net_backoff_next(&p->backoff), 0);
 }
 
 static const struct net_handler peer_handler = {

@@ -163,3 +163,16 @@ void ctl_wait_readable(struct ctl *ctl, int fd)
 		(void)poll(fds, 2, ms < 0 || ms > READABLE_TURN_MS ? READABLE_TURN_MS : ms);
 	}
 }
+
+static int stdout_error;
+
+void ctl_note_stdout_error(void)
+{
+	if (stdout_error == 0)
+		stdout_error = errno;
+}
+
+int ctl_stdout_error(void)
+{
+	return stdout_error;
+}

@@ -223,4 +223,9 @@ void ctl_json_set_bytes(json_t *object, const char *name, const void *p, size_t 
 /* On stdout, with a newline. Takes `value`. */
 void ctl_json_print(json_t *value);
 
+/* Keep errno of a write to standard output that failed just now: main() tells at the end why the
+ * output is not whole. */
+void ctl_note_stdout_error(void);
+int ctl_stdout_error(void); /* a positive errno; 0: none noted */
+
 #endif

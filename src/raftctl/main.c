@@ -23,8 +23,11 @@ static int run(struct ctl *ctl)
 /* What was printed counts only once it is out. */
 static int flush_stdout(int status)
 {
+	errno = EIO;
 	if (fflush(stdout) == 0 && ferror(stdout) == 0)
 		return status;
+	if (ctl_stdout_error() != 0)
+		errno = ctl_stdout_error();
 	if (errno == EPIPE) /* `raftctl show | head`: nobody wants to know */
 		return status != CTL_DONE ? status : CTL_NO;
 	return ctl_error(CTL_NO, "standard output: %s", rfs_strerror(-errno));

@@ -153,15 +153,17 @@ int ctl_value_write(const struct ctl_value *v, struct rfs_err *err)
 	size_t n;
 
 	if (v->file == NULL) {
-		if (v->data.len > 0)
-			(void)fwrite(v->data.data, 1, v->data.len, stdout);
+		if (v->data.len > 0 && fwrite(v->data.data, 1, v->data.len, stdout) != v->data.len)
+			ctl_note_stdout_error();
 		return 0;
 	}
 	errno = 0;
 	rewind(v->file);
 	while ((n = fread(piece, 1, sizeof(piece), v->file)) > 0)
-		if (fwrite(piece, 1, n, stdout) != n)
-			return 0; /* main() looks at stdout's state */
+		if (fwrite(piece, 1, n, stdout) != n) {
+			ctl_note_stdout_error();
+			return 0; /* main() tells */
+		}
 	return ferror(v->file) != 0 ? here(err, "temporary file") : 0;
 }
 

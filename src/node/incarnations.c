@@ -1,0 +1,111 @@
+/* Which incarnation of each other server this one has met.
+ *
+ * A server whose disk was lost comes back with an empty log and no memory of its votes: under its old id it could
+ * vote a second time in a term, and help to elect a leader without entries that it had acknowledged (rethinkdb 5289).
+ * Its data directory was made anew, so it has another incarnation; those who have met the old one refuse it, on
+ * every connection, before a word of Raft is exchanged. What was met is on disk before it is believed.
+ *
+ * The file `peers` holds a line a server: id, incarnation in hexadecimal. A line is taken out by hand, or by removing
+ * the server from the cluster. */
+#include "node_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "../base/log.h"
+
+static void path_of(const struct node *n, const char *name, char *path, size_t size)
+{
+	(void)snprintf(path, size, "%s/%s", n->data_dir, name);
+}
+
+int incarnations_load(struct node *n, struct rfs_err *err)
+{
+	char path[CONFIG_PATH_MAX + 16], line[128];
+	unsigned number = 0;
+	FILE *f;
+	int rc = 0;
+
+	path_of(n, "peers", path, sizeof(path));
+	f = fopen(path, "re");
+	if (f == NULL)
+		return errno == ENOENT
+		               ? 0
+		               : rfs_err_set(err, -errno, "%s: %s", path, rfs_strerror(-errno));
+	while (rc == 0 && fgets(line, sizeof(line), f) != NULL) {
+		struct node_met met;
+		char end;
+
+		number++;
+		if (sscanf(line, "%" SCNu64 " %" SCNx64 "%c", &met.id, &met.incarnation, &end) !=
+		            3 || // NOLINT(cert-err34-c)
+		    end != '\n' ||
+		    n->n_met == CONFIG_NODES_MAX)
+			rc = rfs_err_set(err, RFS_ECORRUPT, "%s:%u: not a line \"ID INCARNATION\"",
+			                 path, number);
+		else
+			n->met[n->n_met++] = met;
+	}
+	(void)fclose(f);
+	return rc;
+}
+
+/* A new file under the old name, synced, and the directory with it. */
+static int save(const struct node *n, struct rfs_err *err)
+{
+	char path[CONFIG_PATH_MAX + 16], tmp[CONFIG_PATH_MAX + 16];
+	int dir, rc = 0;
+	FILE *f;
+
+	path_of(n, "peers", path, sizeof(path));
+	path_of(n, "peers.tmp", tmp, sizeof(tmp));
+	f = fopen(tmp, "we");
+	if (f == NULL)
+		return rfs_err_set(err, -errno, "%s: %s", tmp, rfs_strerror(-errno));
+	for (size_t i = 0; i < n->n_met; i++)
+		if (fprintf(f, "%" PRIu64 " %016" PRIx64 "\n", n->met[i].id,
+		            n->met[i].incarnation) < 0)
+			rc = -EIO;
+	if (fflush(f) != 0 || fsync(fileno(f)) != 0)
+		rc = errno != 0 ? -errno : -EIO;
+	if (fclose(f) != 0 && rc == 0)
+		rc = -errno;
+	if (rc == 0 && rename(tmp, path) != 0)
+		rc = -errno;
+	dir = open(n->data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (rc == 0 && (dir < 0 || fsync(dir) != 0))
+		rc = -errno;
+	if (dir >= 0)
+		(void)close(dir);
+	return rc == 0 ? 0 : rfs_err_set(err, rc, "%s: %s", path, rfs_strerror(rc));
+}
+
+int incarnations_judge(void *ctx, uint64_t id, uint64_t incarnation, struct rfs_err *err)
+{
+	struct node *n = ctx;
+
+	for (size_t i = 0; i < n->n_met; i++) {
+		if (n->met[i].id != id)
+			continue;
+		if (n->met[i].incarnation == incarnation)
+			return 0;
+		return rfs_err_set(err, RFS_EIDENTITY,
+		                   "node %" PRIu64 " has lost its data (it was %016" PRIx64
+		                   ", now %016" PRIx64 ") and could vote twice: it must be removed "
+		                   "from the cluster and added again",
+		                   id, n->met[i].incarnation, incarnation);
+	}
+	/* Strangers do not fill the table; what they say is refused by the core. */
+	if (config_node_by_id(&n->config, id) == NULL || n->n_met == CONFIG_NODES_MAX)
+		return 0;
+	n->met[n->n_met++] = (struct node_met){id, incarnation};
+	if (save(n, err) == 0)
+		return 0;
+	n->n_met--;
+	log_error("%s", err->msg);
+	return err->code;
+}
