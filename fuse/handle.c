@@ -40,6 +40,11 @@ struct file *file_new_virtual(struct mount *m)
 	return f;
 }
 
+uint32_t file_kill_suid(uid_t uid)
+{
+	return uid != 0 ? FS_F_KILL_SUID : 0;
+}
+
 static void file_free(struct file *f)
 {
 	f->magic = 0;
@@ -78,7 +83,7 @@ static void start_own(struct mount *m, const struct fs_op *op)
 static void start_truncation(struct mount *m, struct file *f)
 {
 	const struct request_args a = {
-	        .op = {.kind = FS_OP_WRITE, .ino = f->inode->ino},
+	        .op = {.kind = FS_OP_WRITE, .ino = f->inode->ino, .flags = file_kill_suid(f->uid)},
 	        .done = own_done,
 	        .is_truncation = true,
 	        .file = f,
@@ -187,7 +192,7 @@ void file_release(struct mount *m, struct file *f)
 		if (!i->kept && i->truncation == NULL)
 			start_own(m, &(struct fs_op){.kind = FS_OP_WRITE,
 			                             .ino = i->ino,
-			                             .flags = FS_F_TRUNC});
+			                             .flags = FS_F_TRUNC | file_kill_suid(f->uid)});
 	}
 	if (i->files == NULL && i->kept) {
 		i->kept = false;

@@ -24,6 +24,7 @@ struct file {
 	struct inode *inode; /* NULL: a file of .raft/ */
 	int flags;           /* of open(2) */
 	pid_t pid;           /* who opened it */
+	uid_t uid;
 	bool owes_truncation;
 	struct buf text;          /* .raft/: its contents, as of open */
 	struct file *prev, *next; /* inode->files, or mount->virtual_files */
@@ -34,6 +35,9 @@ struct file *file_new_virtual(struct mount *m);
 /* Takes `f`. Never waits: what is still owed is sent without waiting for the answer. */
 void file_release(struct mount *m, struct file *f);
 struct file *file_of(const struct fuse_file_info *fi); /* NULL for NULL */
+
+/* FS_F_KILL_SUID if a write by `uid` takes the set-id bits away: anybody's but root's does. */
+uint32_t file_kill_suid(uid_t uid);
 
 /* The session is over: the kernel will release none of them. */
 void files_drop_all(struct mount *m);

@@ -19,6 +19,7 @@
 #include "probe.h"
 #include "../src/base/check.h"
 #include "../src/base/log.h"
+#include "../src/base/stdfd.h"
 #include "../src/client/client.h"
 #include "../src/config/config.h"
 #include "../src/node/node.h"
@@ -389,6 +390,7 @@ int main(int argc, char **argv)
 	struct rfs_err err = {0};
 	int status = 0;
 
+	stdfd_open_missing();
 	log_set_name("raftfs");
 	if (options_parse(&p.options, argc, argv, geteuid() == 0, &err) != 0) {
 		status = complain(&err, EXIT_USAGE);

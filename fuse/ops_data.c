@@ -30,6 +30,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	f = file_new(m, ino, fi->flags, fuse_req_ctx(req)->pid, (fi->flags & O_TRUNC) != 0);
+	f->uid = fuse_req_ctx(req)->uid;
 	op_fill_open_reply(&reply, f);
 	if (fuse_reply_open(req, &reply) != 0) /* interrupted: the kernel will not release it */
 		file_release(m, f);
@@ -91,7 +92,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, of
 	        .op = {.kind = FS_OP_WRITE,
 	               .ino = ino,
 	               .offset = append ? 0 : (uint64_t)off,
-	               .flags = append ? FS_F_APPEND : 0,
+	               .flags = (append ? FS_F_APPEND : 0) | file_kill_suid(fuse_req_ctx(req)->uid),
 	               .data = bytes,
 	               .data_len = (uint32_t)size},
 	        .done = write_done,

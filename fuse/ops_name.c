@@ -120,6 +120,7 @@ static void create_done(struct request *r, const struct fs_result *res)
 	}
 	truncate = (fi.flags & O_TRUNC) != 0 && res->attr.size > 0;
 	f = file_new(m, res->attr.ino, fi.flags, fuse_req_ctx(r->req)->pid, truncate);
+	f->uid = fuse_req_ctx(r->req)->uid;
 	op_fill_open_reply(&fi, f);
 	reply_entry(&e, &res->attr);
 	if (fuse_reply_create(request_take(r), &e, &fi) == 0)

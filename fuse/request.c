@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
+#include "caller.h"
 #include "handle.h"
 #include "reply.h"
 #include "../src/base/clock.h"
@@ -165,15 +166,26 @@ static bool answer_from_memory(struct request *r)
 	return true;
 }
 
+static bool end_interrupted(struct request *r, uint64_t now)
+{
+	bool sent = r->is_change && r->sent != NULL;
+
+	switch (caller_wish(r->caller)) {
+	case CALLER_STAYS: break;
+	case CALLER_LEAVES: request_fail(r, sent ? RFS_EUNKNOWN : -EINTR); return true;
+	case CALLER_DIES: request_fail(r, -EINTR); return true;
+	}
+	r->grace_ends_ms = now + REQUEST_WISH_EVERY_MS;
+	return false;
+}
+
 /* True if the request has ended. */
 static bool end_grace(struct request *r, uint64_t now)
 {
 	if (r->grace_ends_ms == 0 || now < r->grace_ends_ms)
 		return false;
-	if (r->interrupted) {
-		request_fail(r, -EINTR);
-		return true;
-	}
+	if (r->interrupted)
+		return end_interrupted(r, now);
 	if (answer_from_memory(r))
 		return true;
 	r->grace_ends_ms = now + ROOT_FALLBACK_AFTER_MS;
@@ -210,7 +222,7 @@ static void request_on_interrupt(fuse_req_t req, void *data)
 	if (r->interrupted)
 		return;
 	r->interrupted = true;
-	start_grace(r, REQUEST_INTERRUPT_GRACE_MS);
+	start_grace(r, caller_wish(r->caller) == CALLER_DIES ? 0 : REQUEST_INTERRUPT_GRACE_MS);
 }
 
 /* ---- the start ---- */
@@ -260,6 +272,7 @@ static struct request *request_new(struct mount *m, fuse_req_t req, const struct
 	r->mount = m;
 	r->req = req;
 	r->own = req == NULL;
+	r->caller = req != NULL ? fuse_req_ctx(req)->pid : 0;
 	r->args = *a;
 	r->args.op.data = NULL; /* what it borrows is gone when this call returns */
 	r->args.op.name = r->args.op.name2 = (struct fs_str){NULL, 0};

@@ -8,16 +8,18 @@
 
 #define REQUEST_MAGIC 0x72657121u
 
-/* A signal reached the caller: how long the answer may still take. A healthy cluster answers within
- * it, and so a program that is merely hit by SIGCHLD or SIGALRM learns what became of its change;
- * without a quorum Ctrl-C works after it. */
+/* A signal reached the caller. Files do not fail with EINTR because of a timer or a child, and a
+ * program that tries again after EINTR would write twice: so only one that is to stop, or dies, is
+ * let go. It may still get its answer for as long as a healthy cluster takes; a change that was
+ * sent and has none by then is not known (ETIMEDOUT), anything else was interrupted (EINTR). */
 #define REQUEST_INTERRUPT_GRACE_MS 100u
+#define REQUEST_WISH_EVERY_MS      50u /* another signal may come, of which we are not told */
 
 struct file;
 struct request;
 
 /* What the request ended with. Replies to request_take(r). `res` is borrowed during the call; the
- * request is freed after it. An interrupted request ends with -EINTR. */
+ * request is freed after it. */
 typedef void (*request_done)(struct request *r, const struct fs_result *res);
 
 /* What a request is. Everything the op points to is copied where it must outlive the call. */
@@ -53,6 +55,7 @@ struct request {
 	bool is_waiting, is_listed;          /* in inode->waiting, in inode->changes */
 	uint64_t deadline_ms, grace_ends_ms; /* grace 0: none runs */
 	bool interrupted;
+	pid_t caller;                              /* thread */
 	struct request *prev, *next;               /* mount->requests */
 	struct request *wait_prev, *wait_next;     /* inode->waiting */
 	struct request *change_prev, *change_next; /* inode->changes */

@@ -14,7 +14,9 @@
 #include "../base/log.h"
 #include "../base/mem.h"
 
-#define SWEEP_MS 500u
+#define LOCK_WAIT_MS  500u
+#define LOCK_EVERY_MS 10u
+#define SWEEP_MS      500u
 
 static unsigned long long ull(uint64_t v)
 {
@@ -44,6 +46,19 @@ static int make_dirs(const char *path, struct rfs_err *err)
 	return 0;
 }
 
+/* A process that was killed a moment ago may not be quite gone. */
+static int take_lock(int fd)
+{
+	uint64_t until = clock_mono_ms() + LOCK_WAIT_MS;
+
+	while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		if (errno != EWOULDBLOCK || clock_mono_ms() >= until)
+			return -1;
+		uv_sleep(LOCK_EVERY_MS);
+	}
+	return 0;
+}
+
 static int lock_dir(struct node *n, struct rfs_err *err)
 {
 	char path[CONFIG_PATH_MAX + 8];
@@ -54,7 +69,7 @@ static int lock_dir(struct node *n, struct rfs_err *err)
 	n->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (n->lock_fd < 0)
 		return rfs_err_set(err, -errno, "%s: %s", path, rfs_strerror(-errno));
-	if (flock(n->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+	if (take_lock(n->lock_fd) != 0) {
 		got = pread(n->lock_fd, holder, sizeof(holder) - 1, 0);
 		return rfs_err_set(err, -EBUSY,
 		                   "data directory %s is in use by another process%s%s",

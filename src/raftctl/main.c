@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include "../base/log.h"
+#include "../base/stdfd.h"
 #include "ctl.h"
 
 static int run(struct ctl *ctl)
@@ -38,6 +39,7 @@ int main(int argc, char **argv)
 	static struct ctl ctl;
 	struct rfs_err err = {0};
 
+	stdfd_open_missing();
 	(void)signal(SIGPIPE, SIG_IGN);
 	log_set_name("raftctl");
 	log_set_level(LOG_LEVEL_ERROR);

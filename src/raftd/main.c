@@ -7,6 +7,7 @@
 #include <string.h>
 #include <uv.h>
 #include "../base/log.h"
+#include "../base/stdfd.h"
 #include "../config/config.h"
 #include "../node/node.h"
 
@@ -163,6 +164,7 @@ static void on_fatal(void *ctx, const struct rfs_err *err)
 static void start_signals(struct daemon *d)
 {
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGHUP, SIG_IGN); /* the terminal it was started from may close */
 	(void)uv_signal_init(&d->loop, &d->term);
 	(void)uv_signal_init(&d->loop, &d->interrupt);
 	d->term.data = d->interrupt.data = d;
@@ -204,7 +206,10 @@ int main(int argc, char **argv)
 	char path[CONFIG_PATH_MAX], name[32];
 	struct args args = {0};
 	struct rfs_err err = {0};
-	int rc = parse_args(argc, argv, &args);
+	int rc;
+
+	stdfd_open_missing();
+	rc = parse_args(argc, argv, &args);
 
 	if (rc >= 0)
 		return rc;

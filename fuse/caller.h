@@ -1,0 +1,17 @@
+/* What a process that waits for us wants, when a signal has reached it. */
+#ifndef RFS_FUSE_CALLER_H
+#define RFS_FUSE_CALLER_H
+
+#include <sys/types.h>
+
+enum caller_wish {
+	CALLER_STAYS, /* a timer, a child, a window: it has to learn what became of its request */
+	CALLER_LEAVES, /* somebody wants it to stop: SIGINT, SIGQUIT, SIGTERM, SIGHUP, which it catches */
+	CALLER_DIES, /* it will never see the answer */
+};
+
+/* By the signals that are pending for thread `tid`; they stay pending as long as it waits in the kernel.
+ * Where that cannot be known (another PID namespace, no /proc), it leaves. */
+enum caller_wish caller_wish(pid_t tid);
+
+#endif
