@@ -47,6 +47,8 @@ static void tell_vote(const struct raft_notice *note)
 	case RAFT_NOTE_LEADER:
 	case RAFT_NOTE_QUORUM_LOST:
 	case RAFT_NOTE_TRUNCATE:
+	case RAFT_NOTE_TRANSFER:
+	case RAFT_NOTE_TRANSFER_END:
 	case RAFT_NOTE_PROTOCOL: break;
 	}
 }
@@ -87,6 +89,13 @@ void node_tell(struct node *n, const struct raft_notice *note)
 	case RAFT_NOTE_TRUNCATE:
 		log_info("log: uncommitted entries from %llu on replaced by the leader's",
 		         ull(note->index));
+		break;
+	case RAFT_NOTE_TRANSFER: log_info("handing over to node %llu", ull(note->peer)); break;
+	case RAFT_NOTE_TRANSFER_END:
+		if (note->text == NULL)
+			log_info("handed over to node %llu", ull(note->peer));
+		else
+			log_warn("not handed over to node %llu: %s", ull(note->peer), note->text);
 		break;
 	case RAFT_NOTE_PROTOCOL:
 		log_warn("node %llu broke the protocol: %s; ignored", ull(note->peer),

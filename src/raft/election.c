@@ -60,6 +60,8 @@ void raft_become_follower(struct raft *r, raft_term term, raft_id leader)
 		enter_term(r, term);
 		raft_note(r, RAFT_NOTE_TERM);
 	}
+	if (led)
+		raft_transfer_end(r, r->term > r->led_term ? NULL : "lost the quorum");
 	set_role(r, RAFT_FOLLOWER);
 	set_leader(r, leader);
 	if (led)
@@ -175,6 +177,7 @@ void raft_election_state_durable(struct raft *r)
 void raft_election_tick(struct raft *r)
 {
 	if (r->role == RAFT_LEADER) {
+		raft_transfer_tick(r);
 		if (r->now_ms - raft_leader_heard_quorum(r) < r->opts.election_max_ms)
 			return;
 		raft_note(r, RAFT_NOTE_QUORUM_LOST);

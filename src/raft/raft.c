@@ -28,6 +28,7 @@ const char *raft_msg_name(enum raft_msg_kind kind)
 	case RAFT_MSG_APPEND_RESP: return "APPEND_RESP";
 	case RAFT_MSG_READ: return "READ";
 	case RAFT_MSG_READ_RESP: return "READ_RESP";
+	case RAFT_MSG_TIMEOUT_NOW: return "TIMEOUT_NOW";
 	}
 	return "?";
 }
@@ -114,7 +115,7 @@ void raft_free(struct raft *r)
 /* NULL, or why this cannot come from a correct member. Nothing of such a message is used. */
 static const char *msg_fault(struct raft *r, const struct raft_msg *m)
 {
-	if ((unsigned)m->kind < RAFT_MSG_PRE_VOTE || (unsigned)m->kind > RAFT_MSG_READ_RESP)
+	if ((unsigned)m->kind < RAFT_MSG_PRE_VOTE || (unsigned)m->kind > RAFT_MSG_KIND_MAX)
 		return "unknown kind of message";
 	if (m->from == r->opts.id || m->to != r->opts.id)
 		return "message goes astray";
@@ -156,6 +157,7 @@ static void recv(struct raft *r, const struct raft_msg *m)
 	case RAFT_MSG_APPEND_RESP: raft_recv_append_resp(r, m); break;
 	case RAFT_MSG_READ: raft_recv_read(r, m); break;
 	case RAFT_MSG_READ_RESP: raft_recv_read_resp(r, m); break;
+	case RAFT_MSG_TIMEOUT_NOW: raft_recv_timeout_now(r, m); break;
 	}
 }
 
@@ -209,6 +211,7 @@ static void dispatch(struct raft *r, const struct raft_event *ev)
 	case RAFT_EV_STATE_DURABLE: state_durable(r, ev->durable.epoch); break;
 	case RAFT_EV_CAMPAIGN: raft_campaign(r, ev->force); break;
 	case RAFT_EV_PEER_DOWN: peer_down(r, ev->peer); break;
+	case RAFT_EV_TRANSFER: r->out->error = raft_transfer_begin(r, ev->peer); break;
 	}
 }
 
@@ -222,6 +225,7 @@ static void check_invariants(const struct raft *r, raft_term term, raft_index co
 	rfs_check(r->handed <= r->commit);
 	rfs_check(r->log.durable >= r->log.base.index && r->log.durable <= last);
 	rfs_check(r->verified <= last);
+	rfs_check(r->transfer == 0 || r->role == RAFT_LEADER);
 	if (r->role != RAFT_LEADER)
 		return;
 	rfs_check(r->leader == r->opts.id && r->vote == r->opts.id && raft_state_is_durable(r));
@@ -262,6 +266,7 @@ void raft_get_status(const struct raft *r, struct raft_status *st)
 	        .durable = r->log.durable,
 	        .commit = r->commit,
 	        .uncommitted_bytes = raft_log_bytes(&r->log, r->commit, last.index),
+	        .transfer = r->transfer,
 	};
 }
 

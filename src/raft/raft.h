@@ -67,7 +67,10 @@ enum raft_msg_kind {
 	RAFT_MSG_APPEND_RESP = 6,
 	RAFT_MSG_READ = 7, /* follower to leader: at which index may I answer reads? */
 	RAFT_MSG_READ_RESP = 8,
+	RAFT_MSG_TIMEOUT_NOW = 9, /* leadership transfer: stand for election now */
 };
+
+#define RAFT_MSG_KIND_MAX RAFT_MSG_TIMEOUT_NOW
 
 const char *raft_msg_name(enum raft_msg_kind kind);
 
@@ -77,10 +80,10 @@ struct raft_msg {
 	raft_term term; /* the sender's, except PRE_VOTE and a granted PRE_VOTE_RESP: the term asked
 	                   for */
 
-	/* PRE_VOTE, VOTE: the candidate's last entry. APPEND: the entry before the first one sent.
-	 * APPEND_RESP: accepted: the last entry known to match and to be durable here; rejected:
-	 * hint, the last position at which the logs may agree (largest index whose term <= prev's
-	 * term). */
+	/* PRE_VOTE, VOTE, TIMEOUT_NOW: the sender's last entry. APPEND: the entry before the first
+	 * one sent. APPEND_RESP: accepted: the last entry known to match and to be durable here;
+	 * rejected: hint, the last position at which the logs may agree (largest index whose term
+	 * <= prev's term). */
 	struct raft_pos pos;
 	raft_index commit; /* APPEND: leader's commit index */
 	/* APPEND_RESP: rejected: `pos.index` of the APPEND it answers; accepted: the last entry
@@ -110,6 +113,13 @@ enum raft_event_kind {
 	RAFT_EV_STATE_DURABLE, /* durable: hard state `epoch` */
 	RAFT_EV_CAMPAIGN,      /* stand for election now, without pre-vote */
 	RAFT_EV_PEER_DOWN, /* peer: the connection to it is lost; what was in flight may be too */
+	/* peer: it shall lead instead of us; 0: whoever is best suited. Until it does, or
+	 * election_max_ms have passed, proposals are refused with RFS_EBUSYLIMIT; the notices
+	 * TRANSFER and TRANSFER_END tell. Errors: RFS_ENOTLEADER; -ENOENT: no such member, or
+	 * nobody else is a voter; -EINVAL: it is no voter (or will cease to be one); -EBUSY: a
+	 * transfer to another is under way. To ourselves, or again to the same: 0, and nothing
+	 * happens. */
+	RAFT_EV_TRANSFER,
 };
 
 struct raft_event {
@@ -146,6 +156,8 @@ enum raft_notice_kind {
 	RAFT_NOTE_LEADER,        /* peer: the leader now known; 0: lost */
 	RAFT_NOTE_QUORUM_LOST,   /* leader steps down: a quorum has been silent */
 	RAFT_NOTE_TRUNCATE,      /* index: entries from here on were replaced */
+	RAFT_NOTE_TRANSFER,      /* proposals are refused until peer has taken over */
+	RAFT_NOTE_TRANSFER_END,  /* a newer term took our place; or text says why not */
 	RAFT_NOTE_PROTOCOL,      /* peer sent what no correct peer sends; text says what; ignored */
 };
 
@@ -171,7 +183,9 @@ struct raft_read_ready {
 /* The effects of one step, in the order in which to carry them out. Made once by raft_out_init(),
  * reused for every step; the arrays are borrowed from the core until its next step or its end. */
 struct raft_out {
-	int error; /* 0, or PROPOSE refused: RFS_ENOTLEADER, RFS_EBUSYLIMIT (uncommitted bytes) */
+	/* 0, or PROPOSE refused: RFS_ENOTLEADER, RFS_EBUSYLIMIT (too many uncommitted bytes, or a
+	 * transfer is under way); or TRANSFER refused. */
+	int error;
 
 	bool state_changed; /* write hard state, report STATE_DURABLE{state_epoch} */
 	raft_term term;
@@ -256,6 +270,7 @@ struct raft_status {
 	struct raft_pos base, last;
 	raft_index durable, commit;
 	uint64_t uncommitted_bytes;
+	raft_id transfer; /* leader: to whom it hands over; 0: to nobody */
 };
 
 struct raft_peer_status {

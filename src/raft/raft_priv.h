@@ -4,6 +4,7 @@
  *   election.c   roles and terms: pre-vote, vote, stickiness, check-quorum
  *   replicate.c  leader: what each peer has, what to send it next, what is committed
  *   append.c     follower: taking APPENDs, acknowledging what is durable
+ *   transfer.c   leader: handing over
  *   read.c       read index: rounds at the leader, batches forwarded by followers
  *   out.c        effects: messages and what holds them back, notices
  *   log.c, conf.c  the log's terms and sizes; quorums */
@@ -91,6 +92,8 @@ struct raft {
 	/* Leader. */
 	raft_term led_term;    /* the last term we led; in it nobody else does */
 	raft_index term_start; /* our no-op */
+	raft_id transfer;      /* to whom we hand over; 0: nobody */
+	uint64_t transfer_until_ms, transfer_due_ms;
 
 	/* Follower, towards the leader of this term. */
 	raft_index verified; /* up to here the log is known to be the leader's */
@@ -159,6 +162,16 @@ uint64_t raft_leader_heard_quorum(struct raft *r); /* when a quorum was last hea
 void raft_leader_log_durable(struct raft *r);
 void raft_leader_peer_down(struct raft *r, raft_id id);
 void raft_recv_append_resp(struct raft *r, const struct raft_msg *m);
+
+/* ---- transfer.c ---- */
+
+int raft_transfer_begin(struct raft *r, raft_id to);
+void raft_transfer_end(struct raft *r, const char *why); /* NULL: a newer term took our place */
+void raft_transfer_tick(struct raft *r);
+void raft_transfer_flush(struct raft *r);
+bool raft_transfer_wants_flush(const struct raft *r);
+uint64_t raft_transfer_deadline(const struct raft *r);
+void raft_recv_timeout_now(struct raft *r, const struct raft_msg *m);
 
 /* ---- append.c ---- */
 

@@ -78,6 +78,8 @@ int raft_leader_propose(struct raft *r, const struct raft_entry *entries, size_t
 
 	if (r->role != RAFT_LEADER)
 		return RFS_ENOTLEADER;
+	if (r->transfer != 0)
+		return RFS_EBUSYLIMIT;
 	for (size_t i = 0; i < n; i++) {
 		rfs_check(entries[i].len <= RAFT_ENTRY_BYTES_MAX);
 		bytes += entries[i].len;
@@ -331,12 +333,13 @@ void raft_leader_flush(struct raft *r)
 	for (size_t i = 0; i < r->n_peers; i++)
 		if (r->peers[i].id != r->opts.id)
 			flush_peer(r, &r->peers[i]);
+	raft_transfer_flush(r);
 	raft_reads_release(r); /* alone in the cluster */
 }
 
 bool raft_leader_wants_flush(const struct raft *r)
 {
-	if (raft_reads_want_round(r))
+	if (raft_reads_want_round(r) || raft_transfer_wants_flush(r))
 		return true;
 	for (size_t i = 0; i < r->n_peers; i++) {
 		const struct raft_peer *p = &r->peers[i];
@@ -364,5 +367,5 @@ uint64_t raft_leader_deadline(const struct raft *r)
 		if (commit_due(r, p) < due)
 			due = commit_due(r, p);
 	}
-	return due;
+	return raft_transfer_deadline(r) < due ? raft_transfer_deadline(r) : due;
 }

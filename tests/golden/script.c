@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include "../../src/base/err.h"
 #include "../../src/base/mem.h"
 
 typedef unsigned long long llu;
@@ -145,7 +146,7 @@ static void set_mode(struct script *s, const struct words *ws, bool on)
 
 static void set_hidden(struct script *s, const struct words *ws, bool hide)
 {
-	for (unsigned kind = RAFT_MSG_PRE_VOTE; kind <= RAFT_MSG_READ_RESP; kind++)
+	for (unsigned kind = RAFT_MSG_PRE_VOTE; kind <= RAFT_MSG_KIND_MAX; kind++)
 		for (size_t i = 1; i < ws->n; i++) {
 			uint32_t bit = 1u << kind;
 
@@ -221,7 +222,7 @@ static struct link parse_link(const struct words *ws)
 		l.to = number(arrow + 2);
 	}
 	for (size_t i = 2; i < ws->n; i++) {
-		for (unsigned kind = RAFT_MSG_PRE_VOTE; kind <= RAFT_MSG_READ_RESP; kind++)
+		for (unsigned kind = RAFT_MSG_PRE_VOTE; kind <= RAFT_MSG_KIND_MAX; kind++)
 			if (strcasecmp(ws->w[i], raft_msg_name((enum raft_msg_kind)kind)) == 0)
 				l.kind = kind;
 		if (ws->w[i][0] >= '0' && ws->w[i][0] <= '9')
@@ -355,6 +356,17 @@ static void cmd_propose(struct script *s, const struct words *ws)
 		cores_tracef(&s->c, "%s: refused (%d)", word(ws, 1), err);
 }
 
+/* transfer ID [PEER]: it hands over, to the best voter if none is named */
+static void cmd_transfer(struct script *s, const struct words *ws, raft_id id)
+{
+	int err = cores_command(
+	        &s->c, id,
+	        (struct raft_event){.kind = RAFT_EV_TRANSFER, .peer = number(word(ws, 2))});
+
+	if (err != 0)
+		cores_tracef(&s->c, "%llu: refused (%s)", (llu)id, rfs_strerror(err));
+}
+
 static void cmd_persist(struct script *s, const struct words *ws)
 {
 	bool state = true, log = true;
@@ -447,6 +459,8 @@ static bool run_node_command(struct script *s, const char *cmd, const struct wor
 		cores_step(c, id,
 		           (struct raft_event){.kind = RAFT_EV_PEER_DOWN,
 		                               .peer = number(word(ws, 2))});
+	else if (strcmp(cmd, "transfer") == 0)
+		cmd_transfer(s, ws, id);
 	else if (strcmp(cmd, "persist") == 0)
 		cmd_persist(s, ws);
 	else if (strcmp(cmd, "slow") == 0)

@@ -205,6 +205,11 @@ static void trace_notices(struct sim_server *v)
 		if (n->kind == RAFT_NOTE_PROTOCOL)
 			sim_fail(v->sim, "server %u: protocol broken by %llu: %s", v->at + 1,
 			         (unsigned long long)n->peer, n->text != NULL ? n->text : "");
+		if (n->kind == RAFT_NOTE_TRANSFER_END) {
+			v->sim->transfers += n->text == NULL;
+			sim_trace(v->sim, "server %u: transfer to %llu: %s", v->at + 1,
+			          (unsigned long long)n->peer, n->text != NULL ? n->text : "done");
+		}
 		if (n->kind == RAFT_NOTE_ROLE || n->kind == RAFT_NOTE_TRUNCATE)
 			sim_trace(v->sim, "server %u: %s term %llu index %llu", v->at + 1,
 			          n->kind == RAFT_NOTE_ROLE ? raft_role_name(n->role) : "truncates",
@@ -286,6 +291,16 @@ static void take_read(struct sim_server *v, const struct sim_request *q)
 	v->reads[v->n_reads++] = (struct sim_read){
 	        .ctx = ctx, .client = q->client, .id = q->id, .op = fs_op_dup(q->op)};
 	step(v, (struct raft_event){.kind = RAFT_EV_READ, .read_ctx = ctx});
+}
+
+/* ---- administration ---- */
+
+void server_transfer(struct sim_server *v, raft_id to)
+{
+	if (!v->up || v->paused)
+		return;
+	step(v, (struct raft_event){.kind = RAFT_EV_TRANSFER, .peer = to});
+	end_turn(v);
 }
 
 /* ---- the disk ---- */

@@ -37,7 +37,8 @@ struct sim_plan {
 	uint64_t disk_min_us, disk_max_us;
 	unsigned slow_disk;      /* a sync that takes up to half a second */
 	uint64_t fault_every_us; /* on average; 0: none */
-	unsigned crash, crash_all, partition, one_way, pause, disk_crash; /* weights among faults */
+	unsigned crash, crash_all, partition, one_way, pause, disk_crash,
+	        transfer; /* weights among faults */
 	unsigned client_retry_us;
 	uint64_t run_us; /* faults and load */
 };
@@ -179,7 +180,7 @@ struct sim {
 	jmp_buf failed;
 	char failure[512];
 	/* for the report */
-	uint64_t steps, elections, committed, answered, crashes;
+	uint64_t steps, elections, committed, answered, crashes, transfers;
 };
 
 /* world.c */
@@ -197,6 +198,7 @@ void sim_message_free(struct sim_message *m);
 void server_init(struct sim_server *v, struct sim *s, unsigned at);
 void server_start(struct sim_server *v);
 void server_crash(struct sim_server *v);
+void server_transfer(struct sim_server *v, raft_id to); /* 0: the best voter */
 void server_free(struct sim_server *v);
 void server_take(struct sim_server *v, struct sim_event *e);
 

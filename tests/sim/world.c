@@ -182,6 +182,7 @@ void sim_plan_draw(struct sim_plan *p, struct rng *r)
 	p->partition = rng_permille(r, 600) ? (unsigned)rng_below(r, 10) : 0;
 	p->one_way = rng_permille(r, 400) ? (unsigned)rng_below(r, 10) : 0;
 	p->pause = rng_permille(r, 400) ? (unsigned)rng_below(r, 10) : 0;
+	p->transfer = rng_permille(r, 500) ? (unsigned)rng_below(r, 10) : 0;
 }
 
 static void crash(struct sim *s, struct sim_server *v)
@@ -239,8 +240,8 @@ static void resume_server(struct sim *s, struct sim_server *v)
 static void one_fault(struct sim *s)
 {
 	const struct sim_plan *p = &s->plan;
-	unsigned sum =
-	        p->crash + p->crash_all + p->partition + p->one_way + p->pause + p->disk_crash;
+	unsigned sum = p->crash + p->crash_all + p->partition + p->one_way + p->pause +
+	               p->disk_crash + p->transfer;
 	struct sim_server *v = &s->servers[rng_below(&s->rng, p->servers)];
 	uint64_t pick = rng_below(&s->rng, sum);
 
@@ -257,6 +258,11 @@ static void one_fault(struct sim *s)
 		partition(s, true);
 	} else if ((pick -= p->one_way) < p->pause) {
 		pause_server(s, v);
+	} else if ((pick -= p->pause) < p->transfer) {
+		/* whoever leads, or believes to */
+		for (unsigned i = 0; i < p->servers; i++)
+			if (s->servers[i].role == RAFT_LEADER)
+				server_transfer(&s->servers[i], rng_below(&s->rng, 2) * v->id);
 	} else if (v->up) {
 		/* cut by the power in the middle of its next disk round; up again later */
 		v->dying = true;

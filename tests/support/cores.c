@@ -1,5 +1,6 @@
 #include "cores.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -366,14 +367,22 @@ static void settle(struct cores *c, struct core *k)
 	}
 }
 
-void cores_step(struct cores *c, raft_id id, struct raft_event ev)
+int cores_command(struct cores *c, raft_id id, struct raft_event ev)
 {
 	struct core *k = cores_node(c, id);
+	int err;
 
 	if (k == NULL || k->r == NULL)
-		return;
+		return -ENOTCONN;
 	step_once(c, k, ev);
+	err = k->out.error;
 	settle(c, k);
+	return err;
+}
+
+void cores_step(struct cores *c, raft_id id, struct raft_event ev)
+{
+	(void)cores_command(c, id, ev);
 }
 
 void cores_tick(struct cores *c, raft_id id)
@@ -383,7 +392,6 @@ void cores_tick(struct cores *c, raft_id id)
 
 int cores_propose(struct cores *c, raft_id id, const char *const *texts, size_t n)
 {
-	struct core *k = cores_node(c, id);
 	struct raft_entry *e = mem_calloc(n, sizeof(*e));
 	struct raft_event ev = {.kind = RAFT_EV_PROPOSE};
 	int err;
@@ -394,13 +402,7 @@ int cores_propose(struct cores *c, raft_id id, const char *const *texts, size_t 
 		                           .data = texts[i]};
 	ev.propose.entries = e;
 	ev.propose.n = n;
-	if (k->r == NULL) {
-		free(e);
-		return -1;
-	}
-	step_once(c, k, ev);
-	err = k->out.error;
-	settle(c, k);
+	err = cores_command(c, id, ev);
 	free(e);
 	return err;
 }

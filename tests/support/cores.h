@@ -105,6 +105,8 @@ void cores_boot(struct cores *c, raft_id id);
 void cores_crash(struct cores *c, raft_id id); /* what was not durable is gone */
 
 void cores_step(struct cores *c, raft_id id, struct raft_event ev); /* nothing if it is down */
+/* One step that may be refused, and the rest of its turn; the error of the step. */
+int cores_command(struct cores *c, raft_id id, struct raft_event ev);
 void cores_tick(struct cores *c, raft_id id);
 int cores_propose(struct cores *c, raft_id id, const char *const *texts, size_t n);
 void cores_read(struct cores *c, raft_id id, uint64_t ctx);

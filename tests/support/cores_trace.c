@@ -50,6 +50,7 @@ void cores_msg_text(const struct raft_msg *m, char *text, size_t size)
 	switch (m->kind) {
 	case RAFT_MSG_PRE_VOTE:
 	case RAFT_MSG_VOTE:
+	case RAFT_MSG_TIMEOUT_NOW:
 		add(text, size, " last %llu@%llu%s", (llu)m->pos.index, (llu)m->pos.term,
 		    m->force ? ", forced" : "");
 		break;
@@ -115,6 +116,16 @@ void cores_trace_notice(struct cores *c, const struct core *k, const struct raft
 	case RAFT_NOTE_QUORUM_LOST: cores_tracef(c, "%llu: hears no quorum", id); break;
 	case RAFT_NOTE_TRUNCATE:
 		cores_tracef(c, "%llu: replaces its log from %llu on", id, (llu)n->index);
+		break;
+	case RAFT_NOTE_TRANSFER:
+		cores_tracef(c, "%llu: hands over to %llu", id, (llu)n->peer);
+		break;
+	case RAFT_NOTE_TRANSFER_END:
+		if (n->text == NULL)
+			cores_tracef(c, "%llu: has handed over to %llu", id, (llu)n->peer);
+		else
+			cores_tracef(c, "%llu: has not handed over to %llu: %s", id, (llu)n->peer,
+			             n->text);
 		break;
 	case RAFT_NOTE_PROTOCOL:
 		c->n_protocol++;

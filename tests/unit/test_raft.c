@@ -231,21 +231,22 @@ static void odd_message(struct raft_msg *m, struct raft_entry *e, size_t n)
 {
 	raft_index at = odd_number();
 
-	*m = (struct raft_msg){.kind = (enum raft_msg_kind)(rnd(20) == 0 ? rnd(300) : 1 + rnd(8)),
-	                       .from = rnd(5) == 0 ? odd_number() : 2 + rnd(2),
-	                       .to = rnd(30) == 0 ? odd_number() : 1,
-	                       .term = odd_number(),
-	                       .pos = {at, odd_number()},
-	                       .commit = odd_number(),
-	                       .last = odd_number(),
-	                       .round = odd_number(),
-	                       .read_ctx = odd_number(),
-	                       .read_index = odd_number(),
-	                       .reject = rnd(2),
-	                       .force = rnd(2),
-	                       .first = odd_number(),
-	                       .n = rnd(3) == 0 ? rnd((uint32_t)n) : 0,
-	                       .entries = rnd(20) == 0 ? NULL : e};
+	*m = (struct raft_msg){
+	        .kind = (enum raft_msg_kind)(rnd(20) == 0 ? rnd(300) : 1 + rnd(RAFT_MSG_KIND_MAX)),
+	        .from = rnd(5) == 0 ? odd_number() : 2 + rnd(2),
+	        .to = rnd(30) == 0 ? odd_number() : 1,
+	        .term = odd_number(),
+	        .pos = {at, odd_number()},
+	        .commit = odd_number(),
+	        .last = odd_number(),
+	        .round = odd_number(),
+	        .read_ctx = odd_number(),
+	        .read_index = odd_number(),
+	        .reject = rnd(2),
+	        .force = rnd(2),
+	        .first = odd_number(),
+	        .n = rnd(3) == 0 ? rnd((uint32_t)n) : 0,
+	        .entries = rnd(20) == 0 ? NULL : e};
 	for (size_t i = 0; i < m->n; i++)
 		e[i] = (struct raft_entry){.pos = {rnd(20) == 0 ? odd_number() : at + 1 + i,
 		                                   rnd(3) == 0 ? odd_number() : m->term},
@@ -289,7 +290,7 @@ START_TEST(test_raft_survives_whatever_peers_send)
 
 	raft_out_init(&out);
 	for (int i = 0; i < 3000; i++) {
-		struct raft_event ev = {.kind = (enum raft_event_kind)rnd(9)};
+		struct raft_event ev = {.kind = (enum raft_event_kind)rnd(RAFT_EV_TRANSFER + 1)};
 		struct raft_msg m;
 		struct raft_status st;
 
@@ -320,7 +321,7 @@ START_TEST(test_raft_survives_whatever_peers_send)
 			ev.durable.pos = st.last;
 		} else if (ev.kind == RAFT_EV_STATE_DURABLE) {
 			ev.durable.epoch = out.state_epoch;
-		} else if (ev.kind == RAFT_EV_PEER_DOWN) {
+		} else if (ev.kind == RAFT_EV_PEER_DOWN || ev.kind == RAFT_EV_TRANSFER) {
 			ev.peer = rnd(5);
 		}
 		raft_step(r, &ev, &out);
@@ -344,7 +345,7 @@ static void do_something(struct cores *c, uint64_t *ctx)
 	/* Old messages first, mostly. */
 	if (rnd(4) > 0)
 		i = 0;
-	switch (rnd(60)) {
+	switch (rnd(62)) {
 	case 0: c->now_ms += rnd(200); break;
 	case 1: cores_tick(c, id); break;
 	case 2: cores_persist(c, id, true, false, 1); break;
@@ -398,6 +399,12 @@ static void do_something(struct cores *c, uint64_t *ctx)
 		break;
 	case 17: c->now_ms += rnd(5); break;
 	case 18: k->slow = rnd(2); break;
+	case 19:
+		if (rnd(4) == 0)
+			cores_step(c, id,
+			           (struct raft_event){.kind = RAFT_EV_TRANSFER,
+			                               .peer = rnd(c->n + 2)});
+		break;
 	default:
 		if (c->n_net > 0)
 			cores_deliver(c, i);
