@@ -38,6 +38,11 @@ struct engine_rocks {
 	bool unflushed;
 };
 
+struct engine_view {
+	struct engine_rocks *r;
+	const rocksdb_snapshot_t *snapshot;
+};
+
 struct engine_iter {
 	struct engine_rocks *r;
 	rocksdb_readoptions_t *read;
@@ -171,6 +176,16 @@ static int rocks_flush(struct store_engine *e, struct rfs_err *err)
 	return 0;
 }
 
+/* RocksDB locks by itself, and `unflushed` is the owner's: at worst close flushes once more. */
+static int rocks_flush_beside(struct store_engine *e, struct rfs_err *err)
+{
+	struct engine_rocks *r = rocks_of(e);
+	char *text = NULL;
+
+	rocksdb_flush(r->db, r->flush, &text);
+	return take_error(r, text, err);
+}
+
 /* ---- iterators ---- */
 
 /* The first key behind all that start with prefix; false if there is none. */
@@ -184,12 +199,11 @@ static bool successor(uint8_t *p, size_t len)
 	return true;
 }
 
-static struct engine_iter *rocks_iter_open(struct store_engine *e, struct engine_bytes prefix,
-                                           struct engine_bytes from)
+static struct engine_iter *iter_new(struct engine_rocks *r, struct engine_bytes prefix)
 {
 	struct engine_iter *it = mem_zalloc(sizeof(*it) + 2 * prefix.len);
 
-	it->r = rocks_of(e);
+	it->r = r;
 	it->prefix_len = prefix.len;
 	it->bound = it->prefix + prefix.len;
 	if (prefix.len > 0) {
@@ -200,11 +214,24 @@ static struct engine_iter *rocks_iter_open(struct store_engine *e, struct engine
 	if (successor(it->bound, prefix.len))
 		rocksdb_readoptions_set_iterate_upper_bound(it->read, (const char *)it->bound,
 		                                            prefix.len);
+	return it;
+}
+
+static void iter_start(struct engine_iter *it, struct engine_bytes from)
+{
 	it->db = rocksdb_create_iterator(it->r->db, it->read);
 	if (from.len > 0)
 		rocksdb_iter_seek(it->db, (const char *)from.p, from.len);
 	else
 		rocksdb_iter_seek_to_first(it->db);
+}
+
+static struct engine_iter *rocks_iter_open(struct store_engine *e, struct engine_bytes prefix,
+                                           struct engine_bytes from)
+{
+	struct engine_iter *it = iter_new(rocks_of(e), prefix);
+
+	iter_start(it, from);
 	it->batch = kvmap_seek(&it->r->batch, from);
 	return it;
 }
@@ -263,6 +290,33 @@ static void rocks_iter_close(struct engine_iter *it)
 	free(it);
 }
 
+/* ---- views ---- */
+
+static struct engine_view *rocks_view_open(struct store_engine *e)
+{
+	struct engine_view *v = mem_zalloc(sizeof(*v));
+
+	v->r = rocks_of(e);
+	v->snapshot = rocksdb_create_snapshot(v->r->db);
+	return v;
+}
+
+static struct engine_iter *rocks_view_iter(struct engine_view *v, struct engine_bytes from)
+{
+	struct engine_iter *it = iter_new(v->r, (struct engine_bytes){0});
+
+	rocksdb_readoptions_set_snapshot(it->read, v->snapshot);
+	rocksdb_readoptions_set_fill_cache(it->read, 0); /* it is for what clients read */
+	iter_start(it, from);
+	return it;
+}
+
+static void rocks_view_close(struct engine_view *v)
+{
+	rocksdb_release_snapshot(v->r->db, v->snapshot);
+	free(v);
+}
+
 /* ---- open and close ---- */
 
 static void free_all(struct engine_rocks *r)
@@ -299,9 +353,13 @@ static const struct engine_vtable rocks_vtable = {
         .commit = rocks_commit,
         .rollback = rocks_rollback,
         .flush = rocks_flush,
+        .flush_beside = rocks_flush_beside,
         .iter_open = rocks_iter_open,
         .iter_next = rocks_iter_next,
         .iter_close = rocks_iter_close,
+        .view_open = rocks_view_open,
+        .view_iter = rocks_view_iter,
+        .view_close = rocks_view_close,
         .close = rocks_close,
 };
 
