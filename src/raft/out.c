@@ -136,8 +136,10 @@ void raft_append(struct raft *r, const struct raft_entry *entries, size_t n)
 		rfs_check(r->role != RAFT_LEADER && entries[0].pos.index > r->commit);
 		raft_note(r, RAFT_NOTE_TRUNCATE)->index = entries[0].pos.index;
 		raft_log_truncate(&r->log, entries[0].pos.index);
+		raft_member_truncated(r, entries[0].pos.index);
 	}
 	raft_log_append(&r->log, entries, n);
+	raft_member_appended(r, entries, n);
 	r->out->append = entries;
 	r->out->n_append = n;
 }

@@ -10,9 +10,9 @@
  * call, and once per turn of the loop send RAFT_EV_FLUSH, which is when a leader's AppendEntries
  * and read rounds go out (one message a peer, whatever came in during the turn).
  *
- * The core never sees a payload. It keeps term and size of each entry of the log; the bytes pass
- * from the event to `out->append`, and a message to be sent names a range of the log (`first`, `n`)
- * that the caller fills from its log before anything else happens.
+ * The core sees no payload but that of configurations. It keeps term and size of each entry of the
+ * log; the bytes pass from the event to `out->append`, and a message to be sent names a range of
+ * the log (`first`, `n`) that the caller fills from its log before anything else happens.
  *
  * Durability. Every change of hard state and every append is handed out with an epoch, and the
  * caller reports it back when it is on disk. The core holds back whatever depends on it: no message
@@ -46,15 +46,39 @@ const char *raft_role_name(enum raft_role role); /* "follower" … */
 
 /* ---- configuration ---- */
 
+#define RAFT_ADDRESS_MAX 64 /* bytes of "host:port" */
+
+/* What all servers know of one; the core carries it and uses none of it. */
+struct raft_member {
+	raft_id id;
+	bool promote; /* a learner: to be made a voter as soon as it has caught up */
+	char address[RAFT_ADDRESS_MAX + 1];
+};
+
 /* Who counts. While `n_old` > 0 the configuration is joint (section 6): a decision then needs a
- * majority of `voters` and a majority of `old`. Learners receive the log and count for nothing. */
+ * majority of `voters` and a majority of `old`. Learners receive the log and count for nothing; a
+ * voter that is to become one is in `old` and in `learners` until then. An empty configuration is
+ * that of a server which waits to be added: it takes the log of whoever leads and never stands. */
 struct raft_conf {
 	raft_id voters[RAFT_MEMBERS_MAX], old[RAFT_MEMBERS_MAX], learners[RAFT_MEMBERS_MAX];
 	unsigned n_voters, n_old, n_learners;
+	struct raft_member members[RAFT_MEMBERS_MAX]; /* in any order; some may be missing */
+	unsigned n_members;
 };
 
-bool raft_conf_is_voter(const struct raft_conf *c, raft_id id);
+bool raft_conf_is_voter(const struct raft_conf *c, raft_id id);   /* of either half */
+bool raft_conf_is_learner(const struct raft_conf *c, raft_id id); /* and not a voter */
 bool raft_conf_is_member(const struct raft_conf *c, raft_id id);
+/* What is known of `id`; NULL: nothing. */
+const struct raft_member *raft_conf_member(const struct raft_conf *c, raft_id id);
+/* Add or replace; false: no room, or an address that is too long. */
+bool raft_conf_set_member(struct raft_conf *c, raft_id id, const char *address, bool promote);
+
+/* The payload of a CONFIG entry, and how a configuration is kept elsewhere: see conf.c. */
+#define RAFT_CONF_BYTES_MAX (4u + RAFT_MEMBERS_MAX * 80u)
+size_t raft_conf_encode(const struct raft_conf *c, uint8_t out[RAFT_CONF_BYTES_MAX]);
+/* False: these bytes are no configuration. */
+bool raft_conf_decode(struct raft_conf *c, const void *p, size_t n);
 
 /* ---- messages ---- */
 
@@ -88,6 +112,8 @@ struct raft_msg {
 	raft_index commit; /* APPEND: leader's commit index */
 	/* APPEND_RESP: rejected: `pos.index` of the APPEND it answers; accepted: the last entry
 	 * known to match, durable or not: where to go on sending, never a match. */
+	/* PRE_VOTE_RESP: rejected: the index of a committed configuration without the candidate; or
+	 * 0. */
 	raft_index last;
 	uint64_t round;        /* APPEND, APPEND_RESP: the newest read round; echoed back */
 	uint64_t read_ctx;     /* READ, READ_RESP: the follower's own number for its batch */
@@ -113,6 +139,14 @@ enum raft_event_kind {
 	RAFT_EV_STATE_DURABLE, /* durable: hard state `epoch` */
 	RAFT_EV_CAMPAIGN,      /* stand for election now, without pre-vote */
 	RAFT_EV_PEER_DOWN, /* peer: the connection to it is lost; what was in flight may be too */
+	/* conf: shall be the configuration. Not joint: the way there is ours. In force from the
+	 * moment the first entry for it is appended (out->append); done when the notice
+	 * CONF_COMMITTED tells of one that is not joint. What a member of `conf` is not given
+	 * (address) is taken from the present configuration. Errors: RFS_ENOTLEADER; -EAGAIN: no
+	 * entry of this term is committed yet; -EBUSY: another change or a transfer is under way;
+	 * -EALREADY: it is in force; -EINVAL: no configuration; -E2BIG: both together exceed
+	 * RAFT_MEMBERS_MAX. */
+	RAFT_EV_CHANGE,
 	/* peer: it shall lead instead of us; 0: whoever is best suited. Until it does, or
 	 * election_max_ms have passed, proposals are refused with RFS_EBUSYLIMIT; the notices
 	 * TRANSFER and TRANSFER_END tell. Errors: RFS_ENOTLEADER; -ENOENT: no such member, or
@@ -139,6 +173,7 @@ struct raft_event {
 			struct raft_pos pos;
 		} durable;
 		raft_id peer;
+		const struct raft_conf *conf; /* borrowed during raft_step() */
 		bool force; /* CAMPAIGN: a leader handed over; voters need not wait for its silence
 		             */
 	};
@@ -156,9 +191,15 @@ enum raft_notice_kind {
 	RAFT_NOTE_LEADER,        /* peer: the leader now known; 0: lost */
 	RAFT_NOTE_QUORUM_LOST,   /* leader steps down: a quorum has been silent */
 	RAFT_NOTE_TRUNCATE,      /* index: entries from here on were replaced */
-	RAFT_NOTE_TRANSFER,      /* proposals are refused until peer has taken over */
-	RAFT_NOTE_TRANSFER_END,  /* a newer term took our place; or text says why not */
-	RAFT_NOTE_PROTOCOL,      /* peer sent what no correct peer sends; text says what; ignored */
+	RAFT_NOTE_CONF, /* the configuration of entry `index` is in force; text "joint" or NULL */
+	RAFT_NOTE_CONF_COMMITTED, /* … is committed. Who is not in it has been removed */
+	RAFT_NOTE_REMOVED,   /* peer says that configuration `index`, newer than ours, is committed
+	                        without us */
+	RAFT_NOTE_CAUGHT_UP, /* leader: learner `peer` keeps up and may be made a voter */
+	RAFT_NOTE_TOO_SLOW,  /* leader: learner `peer` does not catch up in ten rounds */
+	RAFT_NOTE_TRANSFER,  /* proposals are refused until peer has taken over */
+	RAFT_NOTE_TRANSFER_END, /* a newer term took our place; or text says why not */
+	RAFT_NOTE_PROTOCOL,     /* peer sent what no correct peer sends; text says what; ignored */
 };
 
 struct raft_notice {
@@ -193,7 +234,8 @@ struct raft_out {
 	uint64_t state_epoch;
 
 	/* Append these, replacing whatever stands at entries[0].pos.index and behind; report
-	 * LOG_DURABLE{log_epoch, last pos}. Data borrowed from the event. */
+	 * LOG_DURABLE{log_epoch, last pos}. Data borrowed from the event, or from the core until
+	 * the next step: it appends configurations by itself. */
 	const struct raft_entry *append;
 	size_t n_append;
 	uint64_t log_epoch;
@@ -242,17 +284,22 @@ struct raft_opts {
  * from the next leader, and `out->commit` starts at the log's end. */
 struct raft_recovered {
 	struct raft_pos base;
-	const struct raft_entry *entries; /* data may be NULL; borrowed during raft_new() */
+	/* Borrowed during raft_new(); data is needed of CONFIG entries behind `conf_index`. */
+	const struct raft_entry *entries;
 	size_t n;
 	raft_term term;
 	raft_id vote;
 	raft_index applied;
-	struct raft_conf conf; /* in force at the log's end */
+	/* The newest configuration known from elsewhere than the log, and the index where it
+	 * stands: the state machine's at `applied`, or what the cluster was founded with, at 0.
+	 * Entries behind it override it. */
+	struct raft_conf conf;
+	raft_index conf_index;
 };
 
 /* A server as it comes up: follower, no leader known. Everything in `rec` is durable. Give it a
  * TICK first: that tells the first deadline, and is when a server alone in its cluster elects
- * itself. */
+ * itself. NULL: a CONFIG entry of the log holds no configuration. */
 struct raft *raft_new(const struct raft_opts *opts, const struct raft_recovered *rec,
                       uint64_t now_ms);
 void raft_free(struct raft *r);
@@ -270,7 +317,8 @@ struct raft_status {
 	struct raft_pos base, last;
 	raft_index durable, commit;
 	uint64_t uncommitted_bytes;
-	raft_id transfer; /* leader: to whom it hands over; 0: to nobody */
+	raft_index conf_index; /* where the configuration in force stands; committed if <= commit */
+	raft_id transfer;      /* leader: to whom it hands over; 0: to nobody */
 };
 
 struct raft_peer_status {
@@ -279,12 +327,17 @@ struct raft_peer_status {
 	bool replicating; /* else probing */
 	uint64_t inflight_bytes;
 	uint64_t heard_ms; /* now_ms of the last answer in this term */
+	bool caught_up;    /* a learner that keeps up */
+	bool leaving;      /* no member any more; it is being told */
 };
 
 void raft_get_status(const struct raft *r, struct raft_status *st);
 /* A leader's view of `id`; false if not leader or no such peer. */
 bool raft_get_peer(const struct raft *r, raft_id id, struct raft_peer_status *st);
 const struct raft_conf *raft_get_conf(const struct raft *r); /* borrowed until the next step */
+/* The configuration at `index`, which is at or below commit if it is to be kept anywhere, and where
+ * it stands; NULL: not known any more. Borrowed until the next step. */
+const struct raft_conf *raft_get_conf_at(const struct raft *r, raft_index index, raft_index *at);
 /* The term at `index`: of the base, or of an entry the log holds; 0 outside. */
 raft_term raft_term_at(const struct raft *r, raft_index index);
 

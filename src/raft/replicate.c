@@ -49,23 +49,26 @@ static void replicate_from(struct raft_peer *p, raft_index next)
 	p->n_flight = 0;
 }
 
+void raft_leader_start_peer(struct raft *r, struct raft_peer *p)
+{
+	if (p->flight == NULL)
+		p->flight = mem_calloc(r->opts.inflight_msgs_max, sizeof(*p->flight));
+	p->match = p->id == r->opts.id ? r->log.durable : 0;
+	p->round = 0;
+	p->heard_ms = r->now_ms;
+	p->sent_ms = r->now_ms;
+	p->asked_ms = r->now_ms;
+	probe_from(r, p, last_index(r) + 1);
+	raft_learner_start(r, p);
+}
+
 void raft_leader_start(struct raft *r)
 {
 	struct raft_entry noop = {.kind = RAFT_ENTRY_NOOP};
 
 	r->term_start = last_index(r) + 1;
-	for (size_t i = 0; i < r->n_peers; i++) {
-		struct raft_peer *p = &r->peers[i];
-
-		if (p->flight == NULL)
-			p->flight = mem_calloc(r->opts.inflight_msgs_max, sizeof(*p->flight));
-		p->match = p->id == r->opts.id ? r->log.durable : 0;
-		p->round = 0;
-		p->heard_ms = r->now_ms;
-		p->sent_ms = r->now_ms;
-		p->asked_ms = r->now_ms;
-		probe_from(r, p, r->term_start);
-	}
+	for (size_t i = 0; i < r->n_peers; i++)
+		raft_leader_start_peer(r, &r->peers[i]);
 	/* Only through an entry of its own term can it commit those of earlier ones (5.4.2), and
 	 * know what is committed at all (section 8). */
 	rfs_check(raft_leader_propose(r, &noop, 1) == 0);
@@ -155,6 +158,7 @@ static void accepted(struct raft *r, struct raft_peer *p, const struct raft_msg 
 		replicate_from(p, m->last <= last_index(r) ? m->last + 1 : 0);
 	else if (p->next <= p->match)
 		p->next = p->match + 1;
+	raft_learner_acked(r, p);
 	advance_commit(r);
 }
 
@@ -176,7 +180,6 @@ void raft_recv_append_resp(struct raft *r, const struct raft_msg *m)
 {
 	struct raft_peer *p = raft_peer_find(r, m->from);
 
-	rfs_check(p != NULL);
 	/* Who has a newer term answers an APPEND of ours, too: handled before we come here. */
 	if (r->role != RAFT_LEADER || m->term != r->term)
 		return;
@@ -229,20 +232,34 @@ uint64_t raft_leader_flight_bytes(const struct raft *r, const struct raft_peer *
 	return p->replicating ? raft_log_bytes(&r->log, from, p->next - 1) : 0;
 }
 
+/* How far `p` is sent the log: who leaves must not get an entry that could be lost with us, since
+ * without being a voter in it he would neither stand nor vote for those who lack it. */
+static raft_index end_for(const struct raft *r, const struct raft_peer *p)
+{
+	return p->leave_ms == 0 ? last_index(r) : r->commit;
+}
+
+static size_t at_most(size_t n, raft_index max)
+{
+	return n < max ? n : (size_t)max;
+}
+
 /* How many entries the next message to `p` may carry; 0: none now. */
 static size_t sendable(const struct raft *r, const struct raft_peer *p)
 {
 	uint64_t bytes_max = r->opts.append_bytes_max;
 	uint64_t flight = raft_leader_flight_bytes(r, p);
+	raft_index end = end_for(r, p);
 	size_t n;
 
-	if (p->next > last_index(r))
+	if (p->next > end)
 		return 0;
 	if (!p->replicating) {
 		if (p->probe_sent)
 			return 0;
-		return raft_log_fit(&r->log, p->next,
-		                    bytes_max < PROBE_BYTES_MAX ? bytes_max : PROBE_BYTES_MAX);
+		n = raft_log_fit(&r->log, p->next,
+		                 bytes_max < PROBE_BYTES_MAX ? bytes_max : PROBE_BYTES_MAX);
+		return at_most(n, end - p->next + 1);
 	}
 	if (p->n_flight >= r->opts.inflight_msgs_max)
 		return 0;
@@ -253,7 +270,7 @@ static size_t sendable(const struct raft *r, const struct raft_peer *p)
 			bytes_max = r->opts.inflight_bytes_max - flight;
 	}
 	n = raft_log_fit(&r->log, p->next, bytes_max);
-	return n == 0 && flight == 0 ? 1 : n;
+	return n == 0 && flight == 0 ? 1 : at_most(n, end - p->next + 1);
 }
 
 /* What a peer that was sent everything before `next` can use of the commit index. */

@@ -10,14 +10,6 @@
 #include <errno.h>
 #include "../base/err.h"
 
-static bool is_new_voter(const struct raft_conf *c, raft_id id)
-{
-	for (unsigned i = 0; i < c->n_voters; i++)
-		if (c->voters[i] == id)
-			return true;
-	return false;
-}
-
 static bool is_reachable(const struct raft *r, const struct raft_peer *p)
 {
 	return r->now_ms - p->heard_ms < r->opts.election_min_ms;
@@ -39,7 +31,8 @@ static raft_id best_voter(const struct raft *r)
 	for (size_t i = 0; i < r->n_peers; i++) {
 		const struct raft_peer *p = &r->peers[i];
 
-		if (p->id != r->opts.id && is_new_voter(&r->conf, p->id) && is_better(r, p, best))
+		if (p->id != r->opts.id && raft_conf_stays_voter(&r->conf, p->id) &&
+		    is_better(r, p, best))
 			best = p;
 	}
 	return best != NULL ? best->id : 0;
@@ -53,7 +46,7 @@ int raft_transfer_begin(struct raft *r, raft_id to)
 		return 0;
 	if (to == 0)
 		to = r->transfer != 0 ? r->transfer : best_voter(r);
-	if (to == 0 || !is_new_voter(&r->conf, to))
+	if (to == 0 || !raft_conf_stays_voter(&r->conf, to))
 		return raft_conf_is_member(&r->conf, to) ? -EINVAL : -ENOENT;
 	if (r->transfer != 0)
 		return r->transfer == to ? 0 : -EBUSY;
@@ -74,6 +67,14 @@ void raft_transfer_end(struct raft *r, const char *why)
 	n->peer = r->transfer;
 	n->text = why;
 	r->transfer = 0;
+}
+
+void raft_transfer_leave(struct raft *r)
+{
+	raft_id to = best_voter(r);
+
+	if (to != 0)
+		raft_send(r, RAFT_MSG_TIMEOUT_NOW, to)->pos = raft_log_last(&r->log);
 }
 
 void raft_transfer_tick(struct raft *r)

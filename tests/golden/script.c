@@ -83,7 +83,7 @@ static unsigned id_list(const char *list, raft_id ids[RAFT_MEMBERS_MAX], unsigne
 	return n;
 }
 
-/* nodes N [OPTION=VALUE…] [voters=ID,…] [old=ID,…] [learners=ID,…] */
+/* nodes N [OPTION=VALUE…] [voters=ID,…] [old=ID,…] [learners=ID,…] [joining=ID,…] */
 static void cmd_nodes(struct script *s, const struct words *ws)
 {
 	struct raft_opts opts = {
@@ -97,7 +97,8 @@ static void cmd_nodes(struct script *s, const struct words *ws)
 	        .uncommitted_bytes_max = option(ws, "uncommitted_bytes", 64u << 20),
 	        .commit_delay_ms = option(ws, "commit_delay", 0),
 	};
-	unsigned n = (unsigned)number(word(ws, 1));
+	unsigned n = (unsigned)number(word(ws, 1)), joining;
+	raft_id ids[RAFT_MEMBERS_MAX];
 
 	if (s->started || n < 1 || n > CORES_MAX) {
 		complain(s, "ERROR: nodes N, once, N up to %d", CORES_MAX);
@@ -109,6 +110,15 @@ static void cmd_nodes(struct script *s, const struct words *ws)
 	s->started = true;
 	if (value(ws, "voters") != NULL)
 		s->c.conf.n_voters = id_list(value(ws, "voters"), s->c.conf.voters, n);
+	joining = id_list(value(ws, "joining"), ids, n);
+	for (unsigned i = 0; i < joining; i++)
+		s->c.node[ids[i] - 1].joining = true;
+	if (value(ws, "voters") == NULL) {
+		s->c.conf.n_voters = 0;
+		for (unsigned i = 1; i <= n; i++)
+			if (!s->c.node[i - 1].joining)
+				s->c.conf.voters[s->c.conf.n_voters++] = i;
+	}
 	s->c.conf.n_old = id_list(value(ws, "old"), s->c.conf.old, n);
 	s->c.conf.n_learners = id_list(value(ws, "learners"), s->c.conf.learners, n);
 	for (unsigned i = 1; i <= n; i++)
@@ -356,6 +366,24 @@ static void cmd_propose(struct script *s, const struct words *ws)
 		cores_tracef(&s->c, "%s: refused (%d)", word(ws, 1), err);
 }
 
+/* change ID voters=ID,… [learners=ID,…] [address=ID,HOST:PORT]: it shall be the configuration */
+static void cmd_change(struct script *s, const struct words *ws, raft_id id)
+{
+	struct raft_conf conf = {0};
+	const char *at = value(ws, "address"), *comma = at != NULL ? strchr(at, ',') : NULL;
+	int err;
+
+	conf.n_voters = id_list(value(ws, "voters"), conf.voters, 99);
+	conf.n_old = id_list(value(ws, "old"), conf.old, 99);
+	conf.n_learners = id_list(value(ws, "learners"), conf.learners, 99);
+	if (comma != NULL)
+		(void)raft_conf_set_member(&conf, number(at), comma + 1,
+		                           value(ws, "promote") != NULL);
+	err = cores_command(&s->c, id, (struct raft_event){.kind = RAFT_EV_CHANGE, .conf = &conf});
+	if (err != 0)
+		cores_tracef(&s->c, "%llu: refused (%s)", (llu)id, rfs_strerror(err));
+}
+
 /* transfer ID [PEER]: it hands over, to the best voter if none is named */
 static void cmd_transfer(struct script *s, const struct words *ws, raft_id id)
 {
@@ -459,6 +487,8 @@ static bool run_node_command(struct script *s, const char *cmd, const struct wor
 		cores_step(c, id,
 		           (struct raft_event){.kind = RAFT_EV_PEER_DOWN,
 		                               .peer = number(word(ws, 2))});
+	else if (strcmp(cmd, "change") == 0)
+		cmd_change(s, ws, id);
 	else if (strcmp(cmd, "transfer") == 0)
 		cmd_transfer(s, ws, id);
 	else if (strcmp(cmd, "persist") == 0)
@@ -526,6 +556,8 @@ static void run_look(struct script *s, const char *cmd, const struct words *ws)
 			continue;
 		if (strcmp(cmd, "status") == 0)
 			cores_trace_status(&s->c, &s->c.node[i - 1]);
+		else if (strcmp(cmd, "conf") == 0)
+			cores_trace_conf(&s->c, &s->c.node[i - 1]);
 		else
 			cores_trace_log(&s->c, &s->c.node[i - 1]);
 	}
@@ -545,7 +577,7 @@ void script_run(struct script *s, const char *line)
 		cmd_nodes(s, &ws);
 	else if (!s->started)
 		complain(s, "ERROR: begin with nodes N");
-	else if (strcmp(cmd, "status") == 0 || strcmp(cmd, "log") == 0)
+	else if (strcmp(cmd, "status") == 0 || strcmp(cmd, "conf") == 0 || strcmp(cmd, "log") == 0)
 		run_look(s, cmd, &ws);
 	else if (!run_cluster_command(s, cmd, &ws) &&
 	         (cores_node(&s->c, number(word(&ws, 1))) == NULL ||

@@ -141,6 +141,9 @@ void cores_free(struct cores *c)
 	free(c->committed);
 	free(c->leaders);
 	free(c->ballots);
+	for (size_t i = 0; i < c->n_texts; i++)
+		free(c->texts[i]);
+	free(c->texts);
 	*c = (struct cores){0};
 }
 
@@ -174,7 +177,8 @@ void cores_boot(struct cores *c, raft_id id)
 	                             .vote = k->disk_vote,
 	                             .applied = k->applied};
 
-	rec.conf = c->conf;
+	if (!k->joining)
+		rec.conf = c->conf;
 	log_copy(&k->log, &k->disk);
 	k->commit = 0;
 	k->checked = 0;
@@ -298,6 +302,13 @@ static void take_reads(struct cores *c, struct core *k)
 	}
 }
 
+/* The core's own entries are borrowed from it. */
+static const void *keep(struct cores *c, const void *data, size_t len)
+{
+	c->texts = mem_grow(c->texts, &c->cap_texts, c->n_texts + 1, sizeof(*c->texts));
+	return c->texts[c->n_texts++] = mem_dup(data, len);
+}
+
 static void take_writes(struct cores *c, struct core *k)
 {
 	bool show = !c->auto_persist || k->slow;
@@ -320,10 +331,13 @@ static void take_writes(struct cores *c, struct core *k)
 			cores_tracef(c, "%llu: writes %llu..%llu", (unsigned long long)k->id,
 			             (unsigned long long)e[0].pos.index,
 			             (unsigned long long)e[n - 1].pos.index);
-		log_put(&k->log, e, n);
-		write_add(k, (struct core_write){.epoch = k->out.log_epoch,
-		                                 .e = mem_dup(e, n * sizeof(*e)),
-		                                 .n = n});
+		struct raft_entry *kept = mem_dup(e, n * sizeof(*e));
+
+		for (size_t i = 0; i < n; i++)
+			if (e[i].kind == RAFT_ENTRY_CONFIG)
+				kept[i].data = keep(c, e[i].data, e[i].len);
+		log_put(&k->log, kept, n);
+		write_add(k, (struct core_write){.epoch = k->out.log_epoch, .e = kept, .n = n});
 	}
 }
 
@@ -348,6 +362,7 @@ static void take_effects(struct cores *c, struct core *k)
 static void step_once(struct cores *c, struct core *k, struct raft_event ev)
 {
 	ev.now_ms = c->now_ms;
+	k->conf_before = *raft_get_conf(k->r);
 	raft_step(k->r, &ev, &k->out);
 	take_effects(c, k);
 }

@@ -43,14 +43,16 @@ struct core {
 	struct raft_out out;
 	uint64_t deadline_ms;
 	bool want_flush;
-	bool slow; /* writes stay pending even while the cluster persists by itself */
+	bool joining; /* boots with an empty configuration */
+	bool slow;    /* writes stay pending even while the cluster persists by itself */
 
 	struct core_log log, disk;
 	raft_term disk_term;
 	raft_id disk_vote;
-	raft_index commit;  /* what may be applied */
-	raft_index applied; /* what a restart finds applied */
-	raft_index checked; /* commits compared with the others' so far */
+	raft_index commit;            /* what may be applied */
+	raft_index applied;           /* what a restart finds applied */
+	struct raft_conf conf_before; /* in force before the step that is checked */
+	raft_index checked;           /* commits compared with the others' so far */
 	struct core_write *writes;
 	size_t n_writes, cap_writes;
 	struct core_read reads[CORES_READS_MAX];
@@ -69,7 +71,8 @@ struct cores_ballot {
 struct cores {
 	struct core node[CORES_MAX]; /* node[id - 1] */
 	unsigned n;
-	struct raft_conf conf; /* what every node finds when it boots; at first all are voters */
+	struct raft_conf conf; /* what every node but a joining one finds when it boots, unless its
+	                          log says otherwise; at first all are voters */
 	uint64_t now_ms;
 	bool auto_persist, auto_flush;
 	bool cut[CORES_MAX][CORES_MAX];
@@ -80,6 +83,9 @@ struct cores {
 	void (*trace)(void *ctx, const char *line);
 	void *trace_ctx;
 	uint32_t hidden; /* bit per message kind: not traced */
+
+	void **texts; /* payloads of configurations; they live as long as the cluster */
+	size_t n_texts, cap_texts;
 
 	/* What the checks remember. */
 	struct raft_entry *committed; /* committed[i - 1]; terms only below a base */
@@ -127,6 +133,7 @@ void cores_fail(struct cores *c, const char *fmt, ...) __attribute__((format(pri
 void cores_msg_text(const struct raft_msg *m, char *text, size_t size);
 void cores_trace_notice(struct cores *c, const struct core *k, const struct raft_notice *n);
 void cores_trace_log(struct cores *c, const struct core *k);
+void cores_trace_conf(struct cores *c, const struct core *k);
 void cores_trace_status(struct cores *c, const struct core *k);
 
 /* cores_check.c */

@@ -123,7 +123,9 @@ static void commit_one(struct cores *c, const struct core *k, raft_index index)
 	c->committed = mem_grow(c->committed, &c->cap_committed, c->n_committed + 1,
 	                        sizeof(*c->committed));
 	c->committed[c->n_committed++] = e != NULL ? *e : below;
-	if (e != NULL && raft_conf_quorum(&c->conf, has_on_disk, &(struct on_disk){c, e->pos}) == 0)
+	/* Who is the first to commit has counted by what was in force before this step. */
+	if (e != NULL &&
+	    raft_conf_quorum(&k->conf_before, has_on_disk, &(struct on_disk){c, e->pos}) == 0)
 		cores_fail(c, "node %llu commits %llu, which no quorum has on disk", (llu)k->id,
 		           (llu)index);
 }
@@ -162,6 +164,30 @@ static void check_leader(struct cores *c, const struct core *k, const struct raf
 	}
 }
 
+/* In force is the latest configuration in the log; at most one of them is not committed. */
+static void check_conf(struct cores *c, const struct core *k, const struct raft_status *st)
+{
+	struct raft_conf want = k->joining ? (struct raft_conf){0} : c->conf;
+	raft_index at = 0;
+	unsigned open = 0;
+
+	for (size_t i = k->log.n; i > 0; i--) {
+		const struct raft_entry *e = &k->log.e[i - 1];
+
+		if (e->kind != RAFT_ENTRY_CONFIG)
+			continue;
+		open += e->pos.index > c->n_committed;
+		if (at == 0 && raft_conf_decode(&want, e->data, e->len))
+			at = e->pos.index;
+	}
+	if (open > 1)
+		cores_fail(c, "node %llu has two configurations that are not committed",
+		           (llu)k->id);
+	if (st->conf_index != at || !raft_conf_same(raft_get_conf(k->r), &want))
+		cores_fail(c, "node %llu: in force is %llu, the log's latest configuration is %llu",
+		           (llu)k->id, (llu)st->conf_index, (llu)at);
+}
+
 void cores_check_step(struct cores *c, struct core *k)
 {
 	struct raft_status st;
@@ -174,6 +200,7 @@ void cores_check_step(struct cores *c, struct core *k)
 		commit_one(c, k, k->checked + 1);
 	if (k->commit > st.commit)
 		cores_fail(c, "node %llu applies what is not committed", (llu)k->id);
+	check_conf(c, k, &st);
 	if (st.role == RAFT_LEADER)
 		check_leader(c, k, &st);
 }
