@@ -483,6 +483,7 @@ enum forgery {
 	FORGE_COUNTS,
 	FORGE_NEXT_INO,
 	FORGE_DIGEST,
+	FORGE_HEAD_DIGEST,
 	FORGE_TOTALS,
 	FORGE_STREAM_VERSION,
 	FORGE_STORE_VERSION,
@@ -495,7 +496,7 @@ static void forge_head(struct buf *out, const struct chunk *c, enum forgery f)
 
 	ck_assert_ptr_null(chunk_get_head(c->body, &h));
 	h.info.counts.inodes += f == FORGE_COUNTS;
-	h.info.digest += f == FORGE_DIGEST;
+	h.info.digest += f == FORGE_DIGEST || f == FORGE_HEAD_DIGEST;
 	h.next_ino = f == FORGE_NEXT_INO ? 2 : h.next_ino;
 	h.stream_version += f == FORGE_STREAM_VERSION;
 	h.store_version += f == FORGE_STORE_VERSION;
