@@ -7,20 +7,24 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <rocksdb/c.h>
 #include "../base/check.h"
 #include "../base/log.h"
 #include "../base/mem.h"
 #include "kvmap.h"
 
-#define WRITE_BUFFER_BYTES (16u << 20)
-#define WRITE_BUFFERS      3
-#define BLOCK_CACHE_BYTES  (32u << 20)
-#define BLOOM_BITS         10.0
-#define OPEN_FILES_MAX     256
-#define BACKGROUND_JOBS    2
-#define INFO_LOG_WARN      2 /* rocksdb::InfoLogLevel::WARN_LEVEL */
-#define INFO_LOG_FILES     2
+#define WRITE_BUFFER_BYTES_MAX (16u << 20)
+#define WRITE_BUFFER_BYTES_MIN (1u << 20)
+#define WRITE_BUFFER_SHARE     64 /* of the file system, at most one in so many */
+#define WRITE_BUFFERS          3
+#define BLOCK_CACHE_BYTES      (32u << 20)
+#define BLOOM_BITS             10.0
+#define OPEN_FILES_MAX         256
+#define BACKGROUND_JOBS        2
+#define INFO_LOG_WARN          2 /* rocksdb::InfoLogLevel::WARN_LEVEL */
+#define INFO_LOG_FILES         2
 
 struct engine_rocks {
 	struct store_engine base;
@@ -363,12 +367,28 @@ static const struct engine_vtable rocks_vtable = {
         .close = rocks_close,
 };
 
+/* After an ENOSPC RocksDB takes writes again, by itself and within some seconds, as soon as there
+ * is room for all write buffers (SstFileManager's reserve); so they must be small on a small disk.
+ */
+static size_t write_buffer_bytes(const char *dir)
+{
+	struct statvfs st;
+	uint64_t bytes;
+
+	if (statvfs(dir, &st) != 0)
+		return WRITE_BUFFER_BYTES_MAX;
+	bytes = (uint64_t)st.f_blocks * st.f_frsize / WRITE_BUFFER_SHARE;
+	if (bytes < WRITE_BUFFER_BYTES_MIN)
+		return WRITE_BUFFER_BYTES_MIN;
+	return bytes < WRITE_BUFFER_BYTES_MAX ? (size_t)bytes : WRITE_BUFFER_BYTES_MAX;
+}
+
 static void set_options(struct engine_rocks *r)
 {
 	r->options = rocksdb_options_create();
 	rocksdb_options_set_create_if_missing(r->options, 1);
 	rocksdb_options_set_paranoid_checks(r->options, 1);
-	rocksdb_options_set_write_buffer_size(r->options, WRITE_BUFFER_BYTES);
+	rocksdb_options_set_write_buffer_size(r->options, write_buffer_bytes(r->dir));
 	rocksdb_options_set_max_write_buffer_number(r->options, WRITE_BUFFERS);
 	rocksdb_options_set_max_background_jobs(r->options, BACKGROUND_JOBS);
 	rocksdb_options_set_max_open_files(r->options, OPEN_FILES_MAX);
@@ -434,6 +454,7 @@ int engine_rocks_open(struct store_engine **out, const char *dir, struct rfs_err
 
 	if (rc != 0)
 		return rc;
+	(void)mkdir(dir, 0700); /* if it is missing; RocksDB says what is wrong */
 	r = rocks_new(dir);
 	r->db = rocksdb_open(r->options, dir, &text);
 	if (text != NULL && strstr(text, "not linked") != NULL) { /* a RocksDB built without LZ4 */

@@ -364,6 +364,95 @@ START_TEST(test_there_is_nothing_to_flush_after_a_flush)
 }
 END_TEST
 
+/* ---- a full disk ---- */
+
+static struct engine_vtable full_vtable;
+static int (*real_commit)(struct store_engine *e, struct rfs_err *err);
+static int commit_error;
+
+static int full_commit(struct store_engine *e, struct rfs_err *err)
+{
+	return commit_error != 0 ? rfs_err_set(err, commit_error, "the disk says %d", commit_error)
+	                         : real_commit(e, err);
+}
+
+static int full_flush(struct store_engine *e, struct rfs_err *err)
+{
+	(void)e;
+	return rfs_err_set(err, -ENOSPC, "the disk is full");
+}
+
+static void open_full(struct kit *k)
+{
+	kit_open_memory(k);
+	full_vtable = *k->s->e->vt;
+	real_commit = full_vtable.commit;
+	full_vtable.commit = full_commit;
+	k->s->e->vt = &full_vtable;
+	commit_error = 0;
+}
+
+START_TEST(test_full_disk_keeps_the_batch_until_there_is_room)
+{
+	struct store_snapshot *sn;
+	struct kit k;
+
+	open_full(&k);
+	put_number(&k, 1);
+	kit_commit(&k);
+	commit_error = -ENOSPC;
+	put_number(&k, 2);
+	ck_assert_int_eq(store_commit(k.s, &k.err), -ENOSPC);
+	ck_assert_int_eq(store_snapshot_open(k.s, 0, &sn, &k.err), -ENOSPC);
+	ck_assert_int_eq(kit_get(&k, "d2/f2"), 0); /* reads go on */
+	put_number(&k, 3);
+	ck_assert_int_eq(store_commit(k.s, &k.err), -ENOSPC);
+	commit_error = 0;
+	kit_commit(&k);
+	k.s->e->vt->rollback(k.s->e);
+	ck_assert_int_eq(kit_get(&k, "d3/f3"), 0);
+	kit_close(&k);
+}
+END_TEST
+
+START_TEST(test_other_errors_of_the_disk_are_final)
+{
+	struct kit k;
+
+	open_full(&k);
+	commit_error = -EIO;
+	put_number(&k, 1);
+	ck_assert_int_eq(store_commit(k.s, &k.err), -EIO);
+	commit_error = 0;
+	ck_assert_int_eq(store_commit(k.s, &k.err), -EIO);
+	ck_assert_ptr_null(store_flush_begin(k.s));
+	store_close(k.s);
+}
+END_TEST
+
+START_TEST(test_flush_that_finds_no_room_can_be_tried_again)
+{
+	struct raft_pos durable = {9, 9};
+	struct store_flush *f;
+	struct kit k;
+
+	open_full(&k);
+	put_number(&k, 1);
+	kit_commit(&k);
+	full_vtable.flush_beside = full_flush;
+	f = store_flush_begin(k.s);
+	store_flush_work(f);
+	ck_assert_int_eq(store_flush_end(f, &durable, &k.err), -ENOSPC);
+	ck_assert_uint_eq(durable.index, 0);
+	full_vtable.flush_beside = full_vtable.flush;
+	f = store_flush_begin(k.s);
+	store_flush_work(f);
+	ck_assert_int_eq(store_flush_end(f, &durable, &k.err), 0);
+	ck_assert_uint_eq(durable.index, 1);
+	kit_close(&k);
+}
+END_TEST
+
 /* ---- membership ---- */
 
 static void set_membership(struct kit *k, const char *text)
@@ -454,6 +543,9 @@ int main(void)
 	tcase_add_test(c, test_disk_bytes_count_the_store_and_imports);
 	tcase_add_test(c, test_flush_beside_the_writer_gives_a_position_that_a_crash_keeps);
 	tcase_add_test(c, test_there_is_nothing_to_flush_after_a_flush);
+	tcase_add_test(c, test_full_disk_keeps_the_batch_until_there_is_room);
+	tcase_add_test(c, test_other_errors_of_the_disk_are_final);
+	tcase_add_test(c, test_flush_that_finds_no_room_can_be_tried_again);
 	tcase_add_test(c, test_membership_is_kept_with_the_batch_it_was_applied_in);
 	tcase_add_test(c, test_verify_finds_another_membership_than_was_applied);
 	suite_add_tcase(s, c);
