@@ -1,6 +1,8 @@
 /* A store's way to another server: out as chunks while it goes on, in with every doubt checked. */
 #include "store_kit.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include "../../src/store/chunk.h"
 
 #define CHUNK 2048u /* so that small stores have many chunks */
@@ -213,6 +215,53 @@ START_TEST(test_imported_store_is_the_source_at_its_position_while_that_goes_on)
 	store_close(copy.s);
 	sink_end(&sink);
 	stream_free(&t);
+	kit_close(&k);
+}
+END_TEST
+
+struct worker {
+	struct store_snapshot *sn;
+	struct stream t;
+	atomic_bool done;
+};
+
+static void *take_in_thread(void *arg)
+{
+	struct worker *w = arg;
+
+	while (take_one(w->sn, &w->t))
+		;
+	atomic_store(&w->done, true);
+	return NULL;
+}
+
+START_TEST(test_snapshot_is_read_on_a_thread_of_its_own_beside_the_writer)
+{
+	uint64_t seed = 21;
+	struct worker *w = mem_zalloc(sizeof(*w));
+	struct raft_pos durable;
+	pthread_t thread;
+	struct kit k, copy;
+	struct sink sink;
+
+	open_source(&k, _i, seed);
+	w->sn = hold(&k);
+	w->t.info = *store_snapshot_info(w->sn);
+	ck_assert_int_eq(pthread_create(&thread, NULL, take_in_thread, w), 0);
+	for (int i = 0; !atomic_load(&w->done) || i < 200; i++) {
+		change_something(&k, &seed);
+		if (i % 50 == 49)
+			ck_assert_int_eq(store_flush(k.s, &durable, &k.err), 0);
+	}
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	store_snapshot_close(w->sn);
+	sink_begin(&sink, 0);
+	sink_take_from(&sink, &w->t, 0);
+	sink_open(&sink, &w->t, &copy);
+	store_close(copy.s);
+	sink_end(&sink);
+	stream_free(&w->t);
+	free(w);
 	kit_close(&k);
 }
 END_TEST
@@ -666,6 +715,8 @@ int main(void)
 	tcase_set_timeout(c, 120);
 	tcase_add_loop_test(c, test_imported_store_is_the_source_at_its_position_while_that_goes_on,
 	                    0, 12);
+	tcase_add_loop_test(c, test_snapshot_is_read_on_a_thread_of_its_own_beside_the_writer, 0,
+	                    2);
 	tcase_add_loop_test(c, test_imported_store_goes_on_as_the_source_does, 0, 2);
 	tcase_add_test(c, test_equal_states_give_equal_chunks_on_any_engine);
 	tcase_add_test(c, test_chunks_are_of_bounded_size);
