@@ -49,6 +49,8 @@ static void tell_vote(const struct raft_notice *note)
 	case RAFT_NOTE_TRUNCATE:
 	case RAFT_NOTE_CONF:
 	case RAFT_NOTE_CONF_COMMITTED:
+	case RAFT_NOTE_SNAPSHOT:
+	case RAFT_NOTE_INSTALLED:
 	case RAFT_NOTE_REMOVED:
 	case RAFT_NOTE_CAUGHT_UP:
 	case RAFT_NOTE_TOO_SLOW:
@@ -102,6 +104,13 @@ void node_tell(struct node *n, const struct raft_notice *note)
 	case RAFT_NOTE_CONF_COMMITTED:
 		log_info("membership of entry %llu is committed%s", ull(note->index),
 		         note->text != NULL ? " (joint)" : "");
+		break;
+	case RAFT_NOTE_SNAPSHOT:
+		log_info("node %llu is too far behind the log: it needs a snapshot",
+		         ull(note->peer));
+		break;
+	case RAFT_NOTE_INSTALLED:
+		log_info("snapshot installed: state up to %llu", ull(note->index));
 		break;
 	case RAFT_NOTE_REMOVED:
 		log_warn("this node is no member any more: node %llu knows of membership %llu",

@@ -138,6 +138,13 @@ void raft_recv_append(struct raft *r, const struct raft_msg *m)
 		acknowledge(r, m->from);
 }
 
+/* The leader need not wait for its next heartbeat to be told. */
+void raft_follower_installed(struct raft *r)
+{
+	if (r->leader != 0 && r->role == RAFT_FOLLOWER)
+		acknowledge(r, r->leader);
+}
+
 void raft_follower_log_durable(struct raft *r)
 {
 	if (r->ack_owed && r->leader != 0 && r->role == RAFT_FOLLOWER)

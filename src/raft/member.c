@@ -52,7 +52,12 @@ static void keep_peer(struct raft *r, struct raft_peer *old, struct raft_peer *p
 	if (old != NULL) {
 		*p = *old;
 		old->id = 0;
+		if (p->leave_ms == 0)
+			return;
+		/* It comes back before it has left. */
 		p->leave_ms = 0;
+		raft_leader_probe(r, p, p->match + 1);
+		raft_learner_start(r, p);
 		return;
 	}
 	*p = (struct raft_peer){.id = id, .vote = RAFT_VOTE_PENDING};
@@ -193,6 +198,29 @@ void raft_member_appended(struct raft *r, const struct raft_entry *entries, size
 	for (size_t i = 0; i < n; i++)
 		rfs_check(push_entry(r, &entries[i])); /* refused before, if it makes no sense */
 	if (r->n_confs > had)
+		enforce_latest(r);
+}
+
+/* What stands at the base, and everything behind it. */
+void raft_member_cut(struct raft *r, raft_index base)
+{
+	size_t drop = 0;
+
+	while (drop + 1 < r->n_confs && r->confs[drop + 1].index <= base)
+		drop++;
+	r->n_confs -= drop;
+	memmove(r->confs, r->confs + drop, r->n_confs * sizeof(*r->confs));
+}
+
+void raft_member_reset(struct raft *r, const struct raft_conf *conf, raft_index index)
+{
+	raft_index was = raft_conf_index(r);
+
+	r->n_confs = 1;
+	if (conf != NULL)
+		r->confs[0] = (struct raft_conf_at){index, *conf};
+	r->conf_told = raft_conf_index(r);
+	if (raft_conf_index(r) != was || !raft_conf_same(&r->conf, &latest(r)->conf))
 		enforce_latest(r);
 }
 

@@ -81,6 +81,7 @@ struct raft *raft_new(const struct raft_opts *opts, const struct raft_recovered 
 	if (r->commit < rec->base.index)
 		r->commit = rec->base.index; /* what the log no longer holds was applied */
 	r->handed = r->commit;
+	r->applied = rec->applied;
 
 	if (!raft_member_init(r, rec)) {
 		raft_free(r);
@@ -103,6 +104,7 @@ void raft_free(struct raft *r)
 	free(r->ready);
 	free(r->notices);
 	free(r->appended);
+	free(r->snapshot_to);
 	free(r);
 }
 
@@ -228,6 +230,14 @@ static void dispatch(struct raft *r, const struct raft_event *ev)
 	case RAFT_EV_STATE_DURABLE: state_durable(r, ev->durable.epoch); break;
 	case RAFT_EV_CAMPAIGN: raft_campaign(r, ev->force); break;
 	case RAFT_EV_PEER_DOWN: peer_down(r, ev->peer); break;
+	case RAFT_EV_SNAPSHOT_STATUS:
+		raft_snapshot_status(r, ev->snapshot.peer, ev->snapshot.pos);
+		break;
+	case RAFT_EV_SNAPSHOT_INSTALLED:
+		r->out->error = raft_snapshot_installed(r, ev->snapshot.pos, ev->snapshot.conf,
+		                                        ev->snapshot.conf_index);
+		break;
+	case RAFT_EV_LOG_CUT: raft_log_was_cut(r, ev->snapshot.pos); break;
 	case RAFT_EV_CHANGE: r->out->error = raft_member_change(r, ev->conf); break;
 	case RAFT_EV_TRANSFER: r->out->error = raft_transfer_begin(r, ev->peer); break;
 	}
@@ -251,6 +261,8 @@ static void check_invariants(const struct raft *r, raft_term term, raft_index co
 		const struct raft_peer *p = &r->peers[i];
 
 		rfs_check(p->match < p->next && p->match <= last && p->next <= last + 1);
+		rfs_check(p->next > r->log.base.index);
+		rfs_check(!p->snapshot || !p->replicating);
 	}
 }
 
@@ -302,6 +314,7 @@ bool raft_get_peer(const struct raft *r, raft_id id, struct raft_peer_status *st
 		        .match = p->match,
 		        .next = p->next,
 		        .replicating = p->replicating,
+		        .snapshot = p->snapshot,
 		        .inflight_bytes = raft_leader_flight_bytes(r, p),
 		        .heard_ms = p->heard_ms,
 		        .caught_up = raft_learner_caught_up(r, p),

@@ -139,6 +139,17 @@ enum raft_event_kind {
 	RAFT_EV_STATE_DURABLE, /* durable: hard state `epoch` */
 	RAFT_EV_CAMPAIGN,      /* stand for election now, without pre-vote */
 	RAFT_EV_PEER_DOWN, /* peer: the connection to it is lost; what was in flight may be too */
+	/* snapshot: the transfer to `peer` (out->snapshot_to) has ended. `pos`: it has installed a
+	 * snapshot of that position; index 0: it failed, and is asked for again if it is still
+	 * needed. */
+	RAFT_EV_SNAPSHOT_STATUS,
+	/* snapshot: one of `pos` has been installed here, durably, and holds the configuration
+	 * `conf` of `conf_index` (NULL: none was ever applied). Only after raft_snapshot_fate() in
+	 * the same turn, and with the log dealt with as that said. Error: -ESTALE, and nothing has
+	 * changed. */
+	RAFT_EV_SNAPSHOT_INSTALLED,
+	/* snapshot: the log now begins behind `pos`, which is applied durably, and so committed. */
+	RAFT_EV_LOG_CUT,
 	/* conf: shall be the configuration. Not joint: the way there is ours. In force from the
 	 * moment the first entry for it is appended (out->append); done when the notice
 	 * CONF_COMMITTED tells of one that is not joint. What a member of `conf` is not given
@@ -174,6 +185,12 @@ struct raft_event {
 		} durable;
 		raft_id peer;
 		const struct raft_conf *conf; /* borrowed during raft_step() */
+		struct {
+			raft_id peer;
+			struct raft_pos pos;
+			const struct raft_conf *conf;
+			raft_index conf_index;
+		} snapshot;
 		bool force; /* CAMPAIGN: a leader handed over; voters need not wait for its silence
 		             */
 	};
@@ -197,6 +214,8 @@ enum raft_notice_kind {
 	                        without us */
 	RAFT_NOTE_CAUGHT_UP, /* leader: learner `peer` keeps up and may be made a voter */
 	RAFT_NOTE_TOO_SLOW,  /* leader: learner `peer` does not catch up in ten rounds */
+	RAFT_NOTE_SNAPSHOT,  /* leader: peer needs a snapshot */
+	RAFT_NOTE_INSTALLED, /* a snapshot up to `index` is our state */
 	RAFT_NOTE_TRANSFER,  /* proposals are refused until peer has taken over */
 	RAFT_NOTE_TRANSFER_END, /* a newer term took our place; or text says why not */
 	RAFT_NOTE_PROTOCOL,     /* peer sent what no correct peer sends; text says what; ignored */
@@ -243,6 +262,13 @@ struct raft_out {
 	const struct raft_msg *msgs; /* send now */
 	size_t n_msgs;
 
+	/* Leader: these lack what the log does not hold any more. Send each a snapshot of a
+	 * position at or above the log's base, and report SNAPSHOT_STATUS. Named once each time;
+	 * void when we lead no more. Whoever cuts the log meanwhile beyond the snapshot's position
+	 * makes it useless. */
+	const raft_id *snapshot_to;
+	size_t n_snapshot_to;
+
 	/* Entries up to here may be applied; never goes back. A leader may learn that two others
 	 * have what its own disk has not; anybody else waits for his own, so that what a restart
 	 * finds on disk never contradicts what was applied (it may fall short of it). */
@@ -281,7 +307,9 @@ struct raft_opts {
 /* What was found on disk: the log's base (the position before its first entry), term and length of
  * each entry behind it, the hard state, and up to where the state machine has already applied. That
  * may lie beyond the log's end (a leader that applied ahead of its own disk): the rest comes again
- * from the next leader, and `out->commit` starts at the log's end. */
+ * from the next leader, and `out->commit` starts at the log's end. Where leaders cut their logs it
+ * may come no more: so a log that does not contain the position applied is dropped and begins anew
+ * behind it, before we are made. */
 struct raft_recovered {
 	struct raft_pos base;
 	/* Borrowed during raft_new(); data is needed of CONFIG entries behind `conf_index`. */
@@ -324,7 +352,8 @@ struct raft_status {
 struct raft_peer_status {
 	raft_id id;
 	raft_index match, next;
-	bool replicating; /* else probing */
+	bool replicating; /* else probing, or: */
+	bool snapshot;    /* it needs one, and gets nothing else meanwhile */
 	uint64_t inflight_bytes;
 	uint64_t heard_ms; /* now_ms of the last answer in this term */
 	bool caught_up;    /* a learner that keeps up */
@@ -338,6 +367,18 @@ const struct raft_conf *raft_get_conf(const struct raft *r); /* borrowed until t
 /* The configuration at `index`, which is at or below commit if it is to be kept anywhere, and where
  * it stands; NULL: not known any more. Borrowed until the next step. */
 const struct raft_conf *raft_get_conf_at(const struct raft *r, raft_index index, raft_index *at);
+/* What becomes of a received snapshot of `pos`. To be asked when it is complete, just before it
+ * takes the place of the state machine; then, in this order: the state machine is switched durably,
+ * the log dropped, the event SNAPSHOT_INSTALLED given, and nothing else in between. A crash in
+ * between leaves a state machine that is ahead of the log or disagrees with it: the log is then
+ * dropped at the start, by the same rule. */
+enum raft_snapshot_fate {
+	RAFT_SNAPSHOT_USELESS,  /* not newer than what is committed or applied here, or its term is
+	                           to come */
+	RAFT_SNAPSHOT_KEEP_LOG, /* the log contains `pos`: all of it stays (section 7) */
+	RAFT_SNAPSHOT_DROP_LOG, /* the log begins anew behind `pos` */
+};
+enum raft_snapshot_fate raft_snapshot_fate(const struct raft *r, struct raft_pos pos);
 /* The term at `index`: of the base, or of an entry the log holds; 0 outside. */
 raft_term raft_term_at(const struct raft *r, raft_index index);
 

@@ -5,6 +5,7 @@
  *   replicate.c  leader: what each peer has, what to send it next, what is committed
  *   append.c     follower: taking APPENDs, acknowledging what is durable
  *   transfer.c   leader: handing over
+ *   snapshot.c   who needs a snapshot, and what one does to the log
  *   member.c     configurations: which is in force, changes, learners that catch up
  *   read.c       read index: rounds at the leader, batches forwarded by followers
  *   out.c        effects: messages and what holds them back, notices
@@ -38,6 +39,7 @@ struct raft_peer {
 	 * it must be sent again. */
 	raft_index match, next;
 	bool replicating; /* else probing: the log's last agreement is being searched */
+	bool snapshot;    /* it needs one: see snapshot.c; also probing, and waiting */
 	bool probe_sent;  /* probing: one message is under way; the next one at a heartbeat */
 	uint64_t round;   /* the newest read round it has confirmed */
 	uint64_t round_sent;
@@ -101,7 +103,8 @@ struct raft {
 
 	struct raft_log log;
 	raft_index commit;
-	raft_index handed; /* out->commit */
+	raft_index handed;  /* out->commit */
+	raft_index applied; /* before we started; the log may end before it */
 
 	raft_id leader;
 	uint64_t leader_heard_ms;
@@ -134,6 +137,8 @@ struct raft {
 	size_t n_ready, cap_ready;
 	struct raft_notice *notices;
 	size_t n_notices, cap_notices;
+	raft_id *snapshot_to;
+	size_t n_snapshot_to, cap_snapshot_to;
 	struct raft_entry *appended; /* a leader's own entries, positions filled in */
 	size_t cap_appended;
 	struct raft_entry conf_entry; /* and a configuration, with its payload */
@@ -172,6 +177,7 @@ void raft_recv_vote_resp(struct raft *r, const struct raft_msg *m);
 /* ---- replicate.c ---- */
 
 void raft_leader_start(struct raft *r);
+void raft_leader_probe(struct raft *r, struct raft_peer *p, raft_index next);
 void raft_leader_start_peer(struct raft *r, struct raft_peer *p);
 int raft_leader_propose(struct raft *r, const struct raft_entry *entries, size_t n);
 void raft_leader_flush(struct raft *r);
@@ -184,6 +190,14 @@ void raft_leader_log_durable(struct raft *r);
 void raft_leader_peer_down(struct raft *r, raft_id id);
 void raft_recv_append_resp(struct raft *r, const struct raft_msg *m);
 
+/* ---- snapshot.c ---- */
+
+void raft_snapshot_begin(struct raft *r, struct raft_peer *p);
+void raft_snapshot_status(struct raft *r, raft_id id, struct raft_pos pos);
+void raft_log_was_cut(struct raft *r, struct raft_pos pos);
+int raft_snapshot_installed(struct raft *r, struct raft_pos pos, const struct raft_conf *conf,
+                            raft_index conf_index);
+
 /* ---- member.c ---- */
 
 bool raft_member_init(struct raft *r, const struct raft_recovered *rec); /* false: see raft_new() */
@@ -193,6 +207,9 @@ void raft_member_stop_leading(struct raft *r);
 /* The log was, or is, changed: what is in force follows it. */
 void raft_member_truncated(struct raft *r, raft_index from);
 void raft_member_appended(struct raft *r, const struct raft_entry *entries, size_t n);
+void raft_member_cut(struct raft *r, raft_index base);
+/* The log is dropped; `conf` (NULL: the first one known) is all that is left. */
+void raft_member_reset(struct raft *r, const struct raft_conf *conf, raft_index index);
 int raft_member_change(struct raft *r, const struct raft_conf *target);
 void raft_member_advance(struct raft *r); /* at the end of a step: what follows from its commits */
 raft_index raft_conf_index(const struct raft *r);
@@ -223,6 +240,7 @@ void raft_recv_timeout_now(struct raft *r, const struct raft_msg *m);
 const char *raft_append_fault(const struct raft_msg *m);
 void raft_recv_append(struct raft *r, const struct raft_msg *m);
 void raft_follower_log_durable(struct raft *r);
+void raft_follower_installed(struct raft *r);
 
 /* ---- read.c ---- */
 

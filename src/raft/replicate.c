@@ -25,7 +25,7 @@ static raft_index last_index(const struct raft *r)
 	return raft_log_last(&r->log).index;
 }
 
-static void probe_from(struct raft *r, struct raft_peer *p, raft_index next)
+void raft_leader_probe(struct raft *r, struct raft_peer *p, raft_index next)
 {
 	if (next <= r->log.base.index)
 		next = r->log.base.index + 1;
@@ -33,6 +33,7 @@ static void probe_from(struct raft *r, struct raft_peer *p, raft_index next)
 		next = p->match + 1;
 	p->next = next;
 	p->replicating = false;
+	p->snapshot = false;
 	p->probe_sent = false;
 	p->n_flight = 0;
 	/* Whatever it was told beyond what it has may not have arrived. */
@@ -45,6 +46,7 @@ static void replicate_from(struct raft_peer *p, raft_index next)
 	p->next = next > p->match ? next : p->match + 1;
 	p->flight_from = p->next - 1;
 	p->replicating = true;
+	p->snapshot = false;
 	p->probe_sent = false;
 	p->n_flight = 0;
 }
@@ -58,7 +60,7 @@ void raft_leader_start_peer(struct raft *r, struct raft_peer *p)
 	p->heard_ms = r->now_ms;
 	p->sent_ms = r->now_ms;
 	p->asked_ms = r->now_ms;
-	probe_from(r, p, last_index(r) + 1);
+	raft_leader_probe(r, p, last_index(r) + 1);
 	raft_learner_start(r, p);
 }
 
@@ -172,8 +174,15 @@ static void refused(struct raft *r, struct raft_peer *p, const struct raft_msg *
 	if (m->last <= p->match || m->last >= p->next ||
 	    (!p->replicating && m->last != p->next - 1))
 		return;
+	if (p->snapshot)
+		return;
+	/* Where the hint lies below the base, it has another entry there, or none. */
+	if (m->last <= r->log.base.index || m->pos.index < r->log.base.index) {
+		raft_snapshot_begin(r, p);
+		return;
+	}
 	next = raft_log_search(&r->log, m->pos.index, m->pos.term).index + 1;
-	probe_from(r, p, next < m->last ? next : m->last);
+	raft_leader_probe(r, p, next < m->last ? next : m->last);
 }
 
 void raft_recv_append_resp(struct raft *r, const struct raft_msg *m)
@@ -202,8 +211,8 @@ void raft_leader_peer_down(struct raft *r, raft_id id)
 {
 	struct raft_peer *p = raft_peer_find(r, id);
 
-	if (p != NULL && id != r->opts.id)
-		probe_from(r, p, p->match + 1);
+	if (p != NULL && id != r->opts.id && !p->snapshot)
+		raft_leader_probe(r, p, p->match + 1);
 }
 
 static uint64_t heard_of(const void *ctx, raft_id id)
@@ -229,6 +238,8 @@ uint64_t raft_leader_flight_bytes(const struct raft *r, const struct raft_peer *
 {
 	raft_index from = p->match > p->flight_from ? p->match : p->flight_from;
 
+	if (from < r->log.base.index)
+		from = r->log.base.index;
 	return p->replicating ? raft_log_bytes(&r->log, from, p->next - 1) : 0;
 }
 

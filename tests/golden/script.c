@@ -232,6 +232,8 @@ static struct link parse_link(const struct words *ws)
 		l.to = number(arrow + 2);
 	}
 	for (size_t i = 2; i < ws->n; i++) {
+		if (strcasecmp(ws->w[i], "snapshot") == 0)
+			l.kind = CORES_SNAPSHOT;
 		for (unsigned kind = RAFT_MSG_PRE_VOTE; kind <= RAFT_MSG_KIND_MAX; kind++)
 			if (strcasecmp(ws->w[i], raft_msg_name((enum raft_msg_kind)kind)) == 0)
 				l.kind = kind;
@@ -312,7 +314,12 @@ static void cmd_list_net(struct script *s)
 	char text[512];
 
 	for (size_t i = 0; i < s->c.n_net; i++) {
-		cores_msg_text(&s->c.net[i].m, text, sizeof(text));
+		if (s->c.net[i].snapshot)
+			(void)snprintf(text, sizeof(text), "%llu -> %llu SNAPSHOT of %llu@%llu",
+			               (llu)s->c.net[i].m.from, (llu)s->c.net[i].m.to,
+			               (llu)s->c.net[i].m.pos.index, (llu)s->c.net[i].m.pos.term);
+		else
+			cores_msg_text(&s->c.net[i].m, text, sizeof(text));
 		s->say(s->ctx, text);
 	}
 }
@@ -487,6 +494,8 @@ static bool run_node_command(struct script *s, const char *cmd, const struct wor
 		cores_step(c, id,
 		           (struct raft_event){.kind = RAFT_EV_PEER_DOWN,
 		                               .peer = number(word(ws, 2))});
+	else if (strcmp(cmd, "compact") == 0)
+		cores_cut(c, id, ws->n > 2 ? number(word(ws, 2)) : UINT64_MAX);
 	else if (strcmp(cmd, "change") == 0)
 		cmd_change(s, ws, id);
 	else if (strcmp(cmd, "transfer") == 0)

@@ -15,6 +15,7 @@
 
 #define CORES_MAX       9
 #define CORES_READS_MAX 256
+#define CORES_SNAPSHOT  31u /* stands for a kind of message: a snapshot on its way */
 
 struct core_log {
 	struct raft_pos base;
@@ -49,8 +50,13 @@ struct core {
 	struct core_log log, disk;
 	raft_term disk_term;
 	raft_id disk_vote;
-	raft_index commit;            /* what may be applied */
-	raft_index applied;           /* what a restart finds applied */
+	raft_index commit;  /* what may be applied */
+	raft_index applied; /* what a restart finds applied */
+	/* And the configuration then, once its log was cut or dropped; and the last snapshot. */
+	struct raft_conf applied_conf;
+	raft_index applied_conf_index;
+	bool has_applied_conf;
+	struct raft_pos installed;
 	struct raft_conf conf_before; /* in force before the step that is checked */
 	raft_index checked;           /* commits compared with the others' so far */
 	struct core_write *writes;
@@ -61,6 +67,9 @@ struct core {
 
 struct cores_msg {
 	struct raft_msg m; /* m.entries: own copy, or NULL */
+	bool snapshot;     /* m.kind is none; a whole state up to m.pos, with its configuration */
+	struct raft_conf conf;
+	raft_index conf_index;
 };
 
 struct cores_ballot {
@@ -113,6 +122,10 @@ void cores_crash(struct cores *c, raft_id id); /* what was not durable is gone *
 void cores_step(struct cores *c, raft_id id, struct raft_event ev); /* nothing if it is down */
 /* One step that may be refused, and the rest of its turn; the error of the step. */
 int cores_command(struct cores *c, raft_id id, struct raft_event ev);
+/* What it may apply is on its state machine's disk, whatever becomes of its log. */
+void cores_apply(struct cores *c, raft_id id);
+/* Cut its log behind `index`, or as far as it has applied, whichever is less. */
+void cores_cut(struct cores *c, raft_id id, raft_index index);
 void cores_tick(struct cores *c, raft_id id);
 int cores_propose(struct cores *c, raft_id id, const char *const *texts, size_t n);
 void cores_read(struct cores *c, raft_id id, uint64_t ctx);

@@ -78,7 +78,7 @@ void cores_check_msg(struct cores *c, const struct core *from, const struct raft
 		struct core *to = cores_node(c, m->to);
 		struct raft_status st = {0};
 
-		if (m->pos.index > core_log_last(&from->disk) ||
+		if (m->pos.index >= from->disk.base.index &&
 		    core_log_term(&from->disk, m->pos.index) != m->pos.term)
 			cores_fail(c, "node %llu acknowledges %llu, which is not durable",
 			           (llu)from->id, (llu)m->pos.index);
@@ -153,7 +153,7 @@ static void check_leader(struct cores *c, const struct core *k, const struct raf
 		/* What it had may be replaced once another leads. */
 		if (core_log_term(&peer->disk, core_log_last(&peer->disk)) > st->term)
 			continue;
-		if (p.match >= peer->disk.base.index &&
+		if (p.match >= peer->disk.base.index && p.match >= k->log.base.index &&
 		    core_log_term(&peer->disk, p.match) != raft_term_at(k->r, p.match))
 			cores_fail(c, "leader %llu counts %llu for node %llu, which lacks it",
 			           (llu)k->id, (llu)p.match, (llu)peer->id);
@@ -167,7 +167,9 @@ static void check_leader(struct cores *c, const struct core *k, const struct raf
 /* In force is the latest configuration in the log; at most one of them is not committed. */
 static void check_conf(struct cores *c, const struct core *k, const struct raft_status *st)
 {
-	struct raft_conf want = k->joining ? (struct raft_conf){0} : c->conf;
+	struct raft_conf want = k->has_applied_conf ? k->applied_conf
+	                        : k->joining        ? (struct raft_conf){0}
+	                                            : c->conf;
 	raft_index at = 0;
 	unsigned open = 0;
 
@@ -177,9 +179,12 @@ static void check_conf(struct cores *c, const struct core *k, const struct raft_
 		if (e->kind != RAFT_ENTRY_CONFIG)
 			continue;
 		open += e->pos.index > c->n_committed;
-		if (at == 0 && raft_conf_decode(&want, e->data, e->len))
+		if (at == 0 && e->pos.index > k->applied_conf_index &&
+		    raft_conf_decode(&want, e->data, e->len))
 			at = e->pos.index;
 	}
+	if (at == 0 && k->has_applied_conf)
+		at = k->applied_conf_index;
 	if (open > 1)
 		cores_fail(c, "node %llu has two configurations that are not committed",
 		           (llu)k->id);

@@ -172,6 +172,12 @@ void cores_trace_notice(struct cores *c, const struct core *k, const struct raft
 		break;
 	case RAFT_NOTE_CONF: trace_conf(c, k, n->index, "in force"); break;
 	case RAFT_NOTE_CONF_COMMITTED: trace_conf(c, k, n->index, "committed"); break;
+	case RAFT_NOTE_SNAPSHOT:
+		cores_tracef(c, "%llu: %llu needs a snapshot", id, (llu)n->peer);
+		break;
+	case RAFT_NOTE_INSTALLED:
+		cores_tracef(c, "%llu: installs a snapshot of %llu", id, (llu)n->index);
+		break;
 	case RAFT_NOTE_REMOVED:
 		cores_tracef(c, "%llu: was removed by entry %llu, says %llu", id, (llu)n->index,
 		             (llu)n->peer);
@@ -234,12 +240,15 @@ void cores_trace_status(struct cores *c, const struct core *k)
 		struct raft_peer_status p;
 
 		if (i + 1 != k->id && raft_get_peer(k->r, i + 1, &p))
-			cores_tracef(
-			        c, "     %llu: match %llu, next %llu, %s, %llu bytes under way%s",
-			        (llu)p.id, (llu)p.match, (llu)p.next,
-			        p.replicating ? "replicating" : "probing", (llu)p.inflight_bytes,
-			        p.leaving     ? ", leaving"
-			        : p.caught_up ? ", caught up"
-			                      : "");
+			cores_tracef(c,
+			             "     %llu: match %llu, next %llu, %s, %llu bytes under way%s",
+			             (llu)p.id, (llu)p.match, (llu)p.next,
+			             p.replicating ? "replicating"
+			             : p.snapshot  ? "waiting for a snapshot"
+			                           : "probing",
+			             (llu)p.inflight_bytes,
+			             p.leaving     ? ", leaving"
+			             : p.caught_up ? ", caught up"
+			                           : "");
 	}
 }

@@ -266,6 +266,30 @@ START_TEST(test_raft_log_fits_entries_by_their_size)
 }
 END_TEST
 
+START_TEST(test_raft_log_keeps_terms_and_sizes_when_it_is_cut)
+{
+	struct raft_log log;
+
+	log_with(&log, 0, (raft_term[]){1, 1, 2, 3}, 4);
+	raft_log_cut(&log, (struct raft_pos){2, 1});
+	ck_assert_uint_eq(log.base.index, 2);
+	ck_assert_uint_eq(raft_log_term(&log, 1), 0);
+	ck_assert_uint_eq(raft_log_term(&log, 3), 2);
+	ck_assert_uint_eq(raft_log_bytes(&log, 2, 4), 20);
+	ck_assert_uint_eq(raft_log_fit(&log, 3, 10), 1);
+	ck_assert_uint_eq(raft_log_last(&log).index, 4);
+	raft_log_cut(&log, (struct raft_pos){4, 3});
+	ck_assert_uint_eq(raft_log_last(&log).term, 3);
+	raft_log_reset(&log, (struct raft_pos){9, 5});
+	ck_assert_uint_eq(raft_log_last(&log).index, 9);
+	ck_assert_uint_eq(log.durable, 9);
+	ck_assert(!raft_log_set_durable(&log, log.epoch - 1, (struct raft_pos){10, 5}));
+	raft_log_append(&log, &(struct raft_entry){.pos = {10, 5}, .len = 7}, 1);
+	ck_assert_uint_eq(raft_log_bytes(&log, 9, 10), 7);
+	raft_log_free(&log);
+}
+END_TEST
+
 START_TEST(test_raft_log_takes_no_word_of_an_older_epoch_for_durable)
 {
 	struct raft_log log;
@@ -469,6 +493,15 @@ START_TEST(test_raft_survives_whatever_peers_send)
 			e[0] = (struct raft_entry){.len = rnd(20)};
 			ev.propose.entries = e;
 			ev.propose.n = rnd(2);
+		} else if (ev.kind == RAFT_EV_SNAPSHOT_STATUS) {
+			ev.snapshot.peer = rnd(5);
+			ev.snapshot.pos = (struct raft_pos){rnd(20), 1};
+		} else if (ev.kind == RAFT_EV_SNAPSHOT_INSTALLED) {
+			ev.snapshot.pos = (struct raft_pos){odd_number(), odd_number()};
+		} else if (ev.kind == RAFT_EV_LOG_CUT) {
+			raft_index upto = st.commit < st.durable ? st.commit : st.durable;
+
+			ev.snapshot.pos = (struct raft_pos){upto, raft_term_at(r, upto)};
 		} else if (ev.kind == RAFT_EV_CHANGE) {
 			random_conf(4, &conf);
 			if (rnd(10) == 0)
@@ -506,7 +539,7 @@ static void do_something(struct cores *c, uint64_t *ctx)
 	/* Old messages first, mostly. */
 	if (rnd(4) > 0)
 		i = 0;
-	switch (rnd(64)) {
+	switch (rnd(65)) {
 	case 0: c->now_ms += rnd(200); break;
 	case 1: cores_tick(c, id); break;
 	case 2: cores_persist(c, id, true, false, 1); break;
@@ -530,7 +563,7 @@ static void do_something(struct cores *c, uint64_t *ctx)
 		if (rnd(3) != 0 || k->r == NULL)
 			break;
 		if (k->commit > k->applied && rnd(2) == 0)
-			k->applied = k->commit; /* its state machine has it on disk */
+			cores_apply(c, id); /* its state machine has it on disk */
 		cores_crash(c, id);
 		break;
 	case 11:
@@ -565,6 +598,10 @@ static void do_something(struct cores *c, uint64_t *ctx)
 			cores_step(c, id,
 			           (struct raft_event){.kind = RAFT_EV_TRANSFER,
 			                               .peer = rnd(c->n + 2)});
+		break;
+	case 21:
+		if (rnd(2) == 0 && k->r != NULL)
+			cores_cut(c, id, k->log.base.index + rnd(12));
 		break;
 	case 20:
 		random_conf(c->n, &conf);
@@ -734,6 +771,7 @@ int main(void)
 	tcase_add_test(t, test_raft_log_knows_no_term_outside);
 	tcase_add_test(t, test_raft_log_search_finds_the_last_place_where_logs_may_agree);
 	tcase_add_test(t, test_raft_log_fits_entries_by_their_size);
+	tcase_add_test(t, test_raft_log_keeps_terms_and_sizes_when_it_is_cut);
 	tcase_add_test(t, test_raft_log_takes_no_word_of_an_older_epoch_for_durable);
 	tcase_add_test(t, test_raft_refuses_proposals_beyond_the_limit_of_uncommitted_bytes);
 	suite_add_tcase(s, t);
