@@ -52,6 +52,7 @@ static void role_changed(struct node *n, enum raft_role role)
 		sessions_grant_all(n);
 	} else if (led) {
 		serve_fail_pending(n, RFS_EUNKNOWN);
+		node_handover_ended(n);
 	}
 }
 

@@ -371,17 +371,17 @@ int node_start(struct node **out, uv_loop_t *loop, const struct node_opts *opts,
 
 /* ---- stop ---- */
 
+/* ---- stop ---- */
+
 static void listener_closed(void *ctx)
 {
 	node_closed_one(ctx);
 }
 
-void node_stop(struct node *n, void (*stopped)(void *ctx), void *ctx)
+static void stop_now(struct node *n)
 {
-	RFS_MAGIC_CHECK(n, NODE_MAGIC);
+	n->leaving = false;
 	n->stopping = true;
-	n->stopped = stopped;
-	n->stopped_ctx = ctx;
 	/* Tell those who wait, so that they turn to the others at once. */
 	serve_fail_pending(n, RFS_EUNKNOWN);
 	reads_refuse_all(n);
@@ -395,6 +395,41 @@ void node_stop(struct node *n, void (*stopped)(void *ctx), void *ctx)
 	net_listener_close(n->listener, listener_closed, n);
 	close_handles(n);
 	node_closed_one(n);
+}
+
+static void on_handover_timeout(uv_timer_t *t)
+{
+	stop_now(t->data);
+}
+
+void node_handover_ended(struct node *n)
+{
+	/* not from inside a step: the timer's next turn */
+	if (n->leaving)
+		(void)uv_timer_start(&n->sweep, on_handover_timeout, 0, 0);
+}
+
+/* A leader hands over first, so that nobody has to notice its silence: thesis 3.10. */
+static bool hand_over(struct node *n)
+{
+	if (n->role != RAFT_LEADER || n->failed)
+		return false;
+	node_step(n, &(struct raft_event){.kind = RAFT_EV_TRANSFER});
+	if (n->out.error != 0 || n->role != RAFT_LEADER)
+		return false;
+	n->leaving = true;
+	(void)uv_timer_start(&n->sweep, on_handover_timeout, 2u * n->config.election_max_ms, 0);
+	return true;
+}
+
+void node_stop(struct node *n, void (*stopped)(void *ctx), void *ctx)
+{
+	RFS_MAGIC_CHECK(n, NODE_MAGIC);
+	rfs_check(n->stopped == NULL);
+	n->stopped = stopped;
+	n->stopped_ctx = ctx;
+	if (!hand_over(n))
+		stop_now(n);
 }
 
 uint16_t node_port(const struct node *n)

@@ -162,6 +162,7 @@ struct node {
 	uint64_t slow_said_ms, space_said_ms;
 
 	/* stopping */
+	bool leaving; /* handing over before it stops */
 	bool stopping;
 	unsigned closing;
 	void (*stopped)(void *ctx);
@@ -170,6 +171,7 @@ struct node {
 
 /* node.c */
 void node_closed_one(struct node *n);
+void node_handover_ended(struct node *n);
 
 /* drive.c */
 void node_step(struct node *n, const struct raft_event *ev);

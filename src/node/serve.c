@@ -345,6 +345,11 @@ static int on_raft(struct node *n, struct node_conn *c, const struct frame *f, s
 		return rfs_err_set(err, RFS_EPROTO, "node %llu sent a message from %llu to %llu",
 		                   (unsigned long long)c->peer_id, (unsigned long long)m.from,
 		                   (unsigned long long)m.to);
+	/* The core would listen to a server that it does not know yet: members come and go. As long as they
+	 * are those of the file, nobody else has a say. */
+	if (peer_by_id(n, m.from) == NULL)
+		return rfs_err_set(err, RFS_EIDENTITY, "node %llu is no member of this cluster",
+		                   (unsigned long long)m.from);
 	node_step(n, &(struct raft_event){.kind = RAFT_EV_MSG, .msg = &m});
 	return 0;
 }

@@ -47,6 +47,15 @@ static void tell_vote(const struct raft_notice *note)
 	case RAFT_NOTE_LEADER:
 	case RAFT_NOTE_QUORUM_LOST:
 	case RAFT_NOTE_TRUNCATE:
+	case RAFT_NOTE_CONF:
+	case RAFT_NOTE_CONF_COMMITTED:
+	case RAFT_NOTE_SNAPSHOT:
+	case RAFT_NOTE_INSTALLED:
+	case RAFT_NOTE_REMOVED:
+	case RAFT_NOTE_CAUGHT_UP:
+	case RAFT_NOTE_TOO_SLOW:
+	case RAFT_NOTE_TRANSFER:
+	case RAFT_NOTE_TRANSFER_END:
 	case RAFT_NOTE_PROTOCOL: break;
 	}
 }
@@ -87,6 +96,37 @@ void node_tell(struct node *n, const struct raft_notice *note)
 	case RAFT_NOTE_TRUNCATE:
 		log_info("log: uncommitted entries from %llu on replaced by the leader's",
 		         ull(note->index));
+		break;
+	case RAFT_NOTE_CONF:
+		log_info("membership of entry %llu is in force%s", ull(note->index),
+		         note->text != NULL ? " (joint)" : "");
+		break;
+	case RAFT_NOTE_CONF_COMMITTED:
+		log_info("membership of entry %llu is committed%s", ull(note->index),
+		         note->text != NULL ? " (joint)" : "");
+		break;
+	case RAFT_NOTE_SNAPSHOT:
+		log_info("node %llu is too far behind the log: it needs a snapshot",
+		         ull(note->peer));
+		break;
+	case RAFT_NOTE_INSTALLED:
+		log_info("snapshot installed: state up to %llu", ull(note->index));
+		break;
+	case RAFT_NOTE_REMOVED:
+		log_warn("this node is no member any more: node %llu knows of membership %llu",
+		         ull(note->peer), ull(note->index));
+		break;
+	case RAFT_NOTE_CAUGHT_UP: log_info("node %llu has caught up", ull(note->peer)); break;
+	case RAFT_NOTE_TOO_SLOW:
+		log_warn("node %llu does not catch up: it is slower than the writers",
+		         ull(note->peer));
+		break;
+	case RAFT_NOTE_TRANSFER: log_info("handing over to node %llu", ull(note->peer)); break;
+	case RAFT_NOTE_TRANSFER_END:
+		if (note->text == NULL)
+			log_info("handed over to node %llu", ull(note->peer));
+		else
+			log_warn("not handed over to node %llu: %s", ull(note->peer), note->text);
 		break;
 	case RAFT_NOTE_PROTOCOL:
 		log_warn("node %llu broke the protocol: %s; ignored", ull(note->peer),

@@ -12,6 +12,7 @@
 const char *raft_append_fault(const struct raft_msg *m)
 {
 	struct raft_pos prev = m->pos;
+	struct raft_conf c;
 
 	if (m->n > 0 && m->entries == NULL)
 		return "entries are missing";
@@ -28,6 +29,8 @@ const char *raft_append_fault(const struct raft_msg *m)
 			return "entries out of order of terms";
 		if (e->len > RAFT_ENTRY_BYTES_MAX)
 			return "an entry that is too long";
+		if (e->kind == RAFT_ENTRY_CONFIG && !raft_conf_decode(&c, e->data, e->len))
+			return "an entry that holds no configuration";
 		prev = e->pos;
 	}
 	return NULL;
@@ -133,6 +136,13 @@ void raft_recv_append(struct raft *r, const struct raft_msg *m)
 	r->ack_owed = true;
 	if (m->n == 0 || news || r->log.durable >= m->pos.index + m->n)
 		acknowledge(r, m->from);
+}
+
+/* The leader need not wait for its next heartbeat to be told. */
+void raft_follower_installed(struct raft *r)
+{
+	if (r->leader != 0 && r->role == RAFT_FOLLOWER)
+		acknowledge(r, r->leader);
 }
 
 void raft_follower_log_durable(struct raft *r)

@@ -60,10 +60,14 @@ void raft_become_follower(struct raft *r, raft_term term, raft_id leader)
 		enter_term(r, term);
 		raft_note(r, RAFT_NOTE_TERM);
 	}
+	if (led)
+		raft_transfer_end(r, r->term > r->led_term ? NULL : "stepped down");
 	set_role(r, RAFT_FOLLOWER);
 	set_leader(r, leader);
-	if (led)
-		raft_election_reset_timer(r);
+	if (!led)
+		return;
+	raft_member_stop_leading(r);
+	raft_election_reset_timer(r);
 }
 
 /* ---- standing for election ---- */
@@ -121,7 +125,8 @@ static void become_leader(struct raft *r)
 	rfs_check(r->role == RAFT_CANDIDATE && r->vote == r->opts.id && raft_state_is_durable(r));
 	for (size_t i = 0; i < r->n_peers; i++) {
 		voters += raft_conf_is_voter(&r->conf, r->peers[i].id);
-		votes += r->peers[i].vote == RAFT_VOTE_GRANTED;
+		votes += raft_conf_is_voter(&r->conf, r->peers[i].id) &&
+		         r->peers[i].vote == RAFT_VOTE_GRANTED;
 	}
 	r->role = RAFT_LEADER;
 	r->led_term = r->term;
@@ -137,8 +142,7 @@ static void become_leader(struct raft *r)
  * is on disk: see raft_election_state_durable(). */
 void raft_campaign(struct raft *r, bool force)
 {
-	if (r->role == RAFT_LEADER || !raft_conf_is_voter(&r->conf, r->opts.id) ||
-	    r->term >= RAFT_NUMBER_MAX)
+	if (r->role == RAFT_LEADER || !raft_may_stand(r) || r->term >= RAFT_NUMBER_MAX)
 		return;
 	enter_term(r, r->term + 1);
 	r->vote = r->opts.id;
@@ -175,6 +179,8 @@ void raft_election_state_durable(struct raft *r)
 void raft_election_tick(struct raft *r)
 {
 	if (r->role == RAFT_LEADER) {
+		raft_transfer_tick(r);
+		raft_member_tick(r);
 		if (r->now_ms - raft_leader_heard_quorum(r) < r->opts.election_max_ms)
 			return;
 		raft_note(r, RAFT_NOTE_QUORUM_LOST);
@@ -188,7 +194,7 @@ void raft_election_tick(struct raft *r)
 	set_leader(r, 0);
 	if (r->role == RAFT_CANDIDATE && !raft_state_is_durable(r))
 		return; /* a slow disk: nobody has been asked yet */
-	if (raft_conf_is_voter(&r->conf, r->opts.id) && r->term < RAFT_NUMBER_MAX)
+	if (raft_may_stand(r) && r->term < RAFT_NUMBER_MAX)
 		start_pre_vote(r);
 }
 
@@ -236,6 +242,8 @@ static void recv_pre_vote(struct raft *r, const struct raft_msg *m)
 	resp->reject = refused != NULL;
 	if (refused == NULL)
 		resp->term = m->term;
+	else
+		resp->last = raft_member_removed_at(r, m->from);
 }
 
 void raft_recv_vote(struct raft *r, const struct raft_msg *m)
@@ -290,6 +298,11 @@ void raft_recv_vote_resp(struct raft *r, const struct raft_msg *m)
 	/* A refusal may be a late one of an earlier round; what was granted stays. */
 	if (p->vote == RAFT_VOTE_GRANTED || (m->reject && p->vote == RAFT_VOTE_REFUSED))
 		return;
+	if (pre && m->reject && m->last > 0) {
+		raft_member_told_removed(r, m->from, m->last);
+		if (r->role == RAFT_FOLLOWER)
+			return;
+	}
 	p->vote = m->reject ? RAFT_VOTE_REFUSED : RAFT_VOTE_GRANTED;
 	n = raft_note(r, RAFT_NOTE_VOTE_RECEIVED);
 	n->peer = m->from;

@@ -1,6 +1,7 @@
 #include "log.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include "../base/check.h"
 #include "../base/mem.h"
 
@@ -34,11 +35,12 @@ raft_term raft_log_term(const struct raft_log *log, raft_index index)
 	return log->items[index - log->base.index - 1].term;
 }
 
-/* Payload from the base up to and including `index`. */
+/* The running sum at `index`. */
 static uint64_t bytes_to(const struct raft_log *log, raft_index index)
 {
 	rfs_check(index >= log->base.index && index - log->base.index <= log->n);
-	return index == log->base.index ? 0 : log->items[index - log->base.index - 1].bytes;
+	return index == log->base.index ? log->base_bytes
+	                                : log->items[index - log->base.index - 1].bytes;
 }
 
 uint64_t raft_log_bytes(const struct raft_log *log, raft_index after, raft_index upto)
@@ -108,6 +110,27 @@ void raft_log_truncate(struct raft_log *log, raft_index from)
 	log->n = (size_t)(from - log->base.index - 1);
 	if (log->durable >= from)
 		log->durable = from - 1;
+	log->epoch++;
+}
+
+void raft_log_cut(struct raft_log *log, struct raft_pos pos)
+{
+	size_t drop = (size_t)(pos.index - log->base.index);
+
+	rfs_check(pos.index >= log->base.index && drop <= log->n && pos.index <= log->durable);
+	log->base_bytes = bytes_to(log, pos.index);
+	log->base = pos;
+	log->n -= drop;
+	if (log->n > 0)
+		memmove(log->items, log->items + drop, log->n * sizeof(*log->items));
+}
+
+void raft_log_reset(struct raft_log *log, struct raft_pos pos)
+{
+	log->base = pos;
+	log->base_bytes = 0;
+	log->n = 0;
+	log->durable = pos.index;
 	log->epoch++;
 }
 

@@ -11,14 +11,15 @@
 
 struct raft_log_item {
 	raft_term term;
-	uint64_t bytes; /* payload from the base up to and including this entry */
+	uint64_t bytes; /* running sum of payloads, this entry included */
 };
 
 struct raft_log {
 	struct raft_pos base; /* the position before items[0] */
 	struct raft_log_item *items;
 	size_t n, cap;
-	raft_index durable; /* base.index <= durable <= last */
+	uint64_t base_bytes; /* what items[].bytes counts from */
+	raft_index durable;  /* base.index <= durable <= last */
 	uint64_t epoch;
 };
 
@@ -46,6 +47,12 @@ void raft_log_append(struct raft_log *log, const struct raft_entry *entries, siz
 
 /* Forget `from` and everything behind it; a new epoch. */
 void raft_log_truncate(struct raft_log *log, raft_index from);
+
+/* The log begins behind `pos` now, which it holds and has on disk. */
+void raft_log_cut(struct raft_log *log, struct raft_pos pos);
+
+/* Nothing but `pos` is left of the log, and that is on disk; a new epoch. */
+void raft_log_reset(struct raft_log *log, struct raft_pos pos);
 
 /* The disk has the log of `epoch` up to `pos`. True if that is news: an older epoch's word, or one
  * about an entry that is not (or no longer) in the log, is none. */

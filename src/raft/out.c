@@ -29,6 +29,7 @@ void raft_out_begin(struct raft *r, struct raft_out *out)
 		r->outbox_released = false;
 	}
 	r->n_ready = 0;
+	r->n_snapshot_to = 0;
 	r->n_notices = 0;
 }
 
@@ -76,6 +77,8 @@ void raft_out_end(struct raft *r)
 	if (limit > r->handed)
 		r->handed = limit;
 	out->commit = r->handed;
+	out->snapshot_to = r->snapshot_to;
+	out->n_snapshot_to = r->n_snapshot_to;
 	out->reads = r->ready;
 	out->n_reads = r->n_ready;
 	out->notices = r->notices;
@@ -136,8 +139,10 @@ void raft_append(struct raft *r, const struct raft_entry *entries, size_t n)
 		rfs_check(r->role != RAFT_LEADER && entries[0].pos.index > r->commit);
 		raft_note(r, RAFT_NOTE_TRUNCATE)->index = entries[0].pos.index;
 		raft_log_truncate(&r->log, entries[0].pos.index);
+		raft_member_truncated(r, entries[0].pos.index);
 	}
 	raft_log_append(&r->log, entries, n);
+	raft_member_appended(r, entries, n);
 	r->out->append = entries;
 	r->out->n_append = n;
 }

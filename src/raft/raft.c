@@ -28,6 +28,7 @@ const char *raft_msg_name(enum raft_msg_kind kind)
 	case RAFT_MSG_APPEND_RESP: return "APPEND_RESP";
 	case RAFT_MSG_READ: return "READ";
 	case RAFT_MSG_READ_RESP: return "READ_RESP";
+	case RAFT_MSG_TIMEOUT_NOW: return "TIMEOUT_NOW";
 	}
 	return "?";
 }
@@ -56,7 +57,6 @@ struct raft *raft_new(const struct raft_opts *opts, const struct raft_recovered 
                       uint64_t now_ms)
 {
 	struct raft *r = mem_zalloc(sizeof(*r));
-	raft_id ids[3 * RAFT_MEMBERS_MAX];
 	struct raft_pos last;
 
 	rfs_check(opts->id != 0 && opts->election_min_ms > 0 &&
@@ -64,7 +64,6 @@ struct raft *raft_new(const struct raft_opts *opts, const struct raft_recovered 
 	rfs_check(opts->heartbeat_ms > 0 && opts->append_bytes_max > 0 &&
 	          opts->inflight_msgs_max > 0);
 	r->opts = *opts;
-	r->conf = rec->conf;
 	r->now_ms = now_ms;
 	r->rng = opts->seed;
 	r->term = rec->term;
@@ -82,13 +81,14 @@ struct raft *raft_new(const struct raft_opts *opts, const struct raft_recovered 
 	if (r->commit < rec->base.index)
 		r->commit = rec->base.index; /* what the log no longer holds was applied */
 	r->handed = r->commit;
+	r->applied = rec->applied;
 
-	r->n_peers = raft_conf_members(&r->conf, ids);
-	r->peers = mem_calloc(r->n_peers, sizeof(*r->peers));
-	for (size_t i = 0; i < r->n_peers; i++)
-		r->peers[i].id = ids[i];
+	if (!raft_member_init(r, rec)) {
+		raft_free(r);
+		return NULL;
+	}
 	raft_election_reset_timer(r);
-	if (r->n_peers == 1 && ids[0] == opts->id)
+	if (r->n_peers == 1 && r->peers[0].id == opts->id)
 		r->elect_deadline_ms = now_ms; /* alone: nobody to wait for */
 	return r;
 }
@@ -98,28 +98,25 @@ void raft_free(struct raft *r)
 	if (r == NULL)
 		return;
 	raft_log_free(&r->log);
-	for (size_t i = 0; i < r->n_peers; i++)
-		free(r->peers[i].flight);
-	free(r->peers);
+	raft_member_free(r);
 	free(r->reads);
 	free(r->outbox);
 	free(r->ready);
 	free(r->notices);
 	free(r->appended);
+	free(r->snapshot_to);
 	free(r);
 }
 
 /* ---- messages ---- */
 
-/* NULL, or why this cannot come from a correct member. Nothing of such a message is used. */
+/* NULL, or why this cannot come from a correct server. Nothing of such a message is used. */
 static const char *msg_fault(struct raft *r, const struct raft_msg *m)
 {
-	if ((unsigned)m->kind < RAFT_MSG_PRE_VOTE || (unsigned)m->kind > RAFT_MSG_READ_RESP)
+	if ((unsigned)m->kind < RAFT_MSG_PRE_VOTE || (unsigned)m->kind > RAFT_MSG_KIND_MAX)
 		return "unknown kind of message";
-	if (m->from == r->opts.id || m->to != r->opts.id)
+	if (m->from == 0 || m->from == r->opts.id || m->to != r->opts.id)
 		return "message goes astray";
-	if (raft_peer_find(r, m->from) == NULL)
-		return "not a member";
 	if (m->term == 0 || m->term > RAFT_NUMBER_MAX)
 		return "term out of range";
 	if (m->kind == RAFT_MSG_APPEND)
@@ -135,6 +132,27 @@ static bool term_has_begun(const struct raft_msg *m)
 	return m->kind != RAFT_MSG_PRE_VOTE && (m->kind != RAFT_MSG_PRE_VOTE_RESP || m->reject);
 }
 
+/* Section 6: a server listens to a leader and to candidates whether or not they are in its own
+ * configuration, which may be older than theirs, or empty. Answers come from those it asked; one
+ * from a server that has been removed since is late, and its term is not ours. */
+static bool is_void(struct raft *r, const struct raft_msg *m)
+{
+	if (raft_peer_find(r, m->from) != NULL)
+		return false;
+	switch (m->kind) {
+	case RAFT_MSG_PRE_VOTE:
+	case RAFT_MSG_VOTE:
+	case RAFT_MSG_APPEND:
+	case RAFT_MSG_READ_RESP:
+	case RAFT_MSG_TIMEOUT_NOW: return false;
+	case RAFT_MSG_PRE_VOTE_RESP:
+	case RAFT_MSG_VOTE_RESP:
+	case RAFT_MSG_APPEND_RESP: return true;
+	case RAFT_MSG_READ: return m->term > r->term;
+	}
+	return true;
+}
+
 static void recv(struct raft *r, const struct raft_msg *m)
 {
 	const char *fault = msg_fault(r, m);
@@ -143,6 +161,8 @@ static void recv(struct raft *r, const struct raft_msg *m)
 		raft_note_protocol(r, m->from, fault);
 		return;
 	}
+	if (is_void(r, m))
+		return;
 	/* Votes and APPENDs look at the term themselves: stickiness, and who leads. */
 	if (m->term > r->term && term_has_begun(m) && m->kind != RAFT_MSG_VOTE &&
 	    m->kind != RAFT_MSG_APPEND)
@@ -156,6 +176,7 @@ static void recv(struct raft *r, const struct raft_msg *m)
 	case RAFT_MSG_APPEND_RESP: raft_recv_append_resp(r, m); break;
 	case RAFT_MSG_READ: raft_recv_read(r, m); break;
 	case RAFT_MSG_READ_RESP: raft_recv_read_resp(r, m); break;
+	case RAFT_MSG_TIMEOUT_NOW: raft_recv_timeout_now(r, m); break;
 	}
 }
 
@@ -209,6 +230,16 @@ static void dispatch(struct raft *r, const struct raft_event *ev)
 	case RAFT_EV_STATE_DURABLE: state_durable(r, ev->durable.epoch); break;
 	case RAFT_EV_CAMPAIGN: raft_campaign(r, ev->force); break;
 	case RAFT_EV_PEER_DOWN: peer_down(r, ev->peer); break;
+	case RAFT_EV_SNAPSHOT_STATUS:
+		raft_snapshot_status(r, ev->snapshot.peer, ev->snapshot.pos);
+		break;
+	case RAFT_EV_SNAPSHOT_INSTALLED:
+		r->out->error = raft_snapshot_installed(r, ev->snapshot.pos, ev->snapshot.conf,
+		                                        ev->snapshot.conf_index);
+		break;
+	case RAFT_EV_LOG_CUT: raft_log_was_cut(r, ev->snapshot.pos); break;
+	case RAFT_EV_CHANGE: r->out->error = raft_member_change(r, ev->conf); break;
+	case RAFT_EV_TRANSFER: r->out->error = raft_transfer_begin(r, ev->peer); break;
 	}
 }
 
@@ -222,6 +253,7 @@ static void check_invariants(const struct raft *r, raft_term term, raft_index co
 	rfs_check(r->handed <= r->commit);
 	rfs_check(r->log.durable >= r->log.base.index && r->log.durable <= last);
 	rfs_check(r->verified <= last);
+	rfs_check(r->transfer == 0 || r->role == RAFT_LEADER);
 	if (r->role != RAFT_LEADER)
 		return;
 	rfs_check(r->leader == r->opts.id && r->vote == r->opts.id && raft_state_is_durable(r));
@@ -229,6 +261,8 @@ static void check_invariants(const struct raft *r, raft_term term, raft_index co
 		const struct raft_peer *p = &r->peers[i];
 
 		rfs_check(p->match < p->next && p->match <= last && p->next <= last + 1);
+		rfs_check(p->next > r->log.base.index);
+		rfs_check(!p->snapshot || !p->replicating);
 	}
 }
 
@@ -241,6 +275,7 @@ void raft_step(struct raft *r, const struct raft_event *ev, struct raft_out *out
 		r->now_ms = ev->now_ms;
 	raft_out_begin(r, out);
 	dispatch(r, ev);
+	raft_member_advance(r);
 	raft_out_end(r);
 	check_invariants(r, term, commit);
 }
@@ -262,6 +297,8 @@ void raft_get_status(const struct raft *r, struct raft_status *st)
 	        .durable = r->log.durable,
 	        .commit = r->commit,
 	        .uncommitted_bytes = raft_log_bytes(&r->log, r->commit, last.index),
+	        .conf_index = raft_conf_index(r),
+	        .transfer = r->transfer,
 	};
 }
 
@@ -277,8 +314,11 @@ bool raft_get_peer(const struct raft *r, raft_id id, struct raft_peer_status *st
 		        .match = p->match,
 		        .next = p->next,
 		        .replicating = p->replicating,
+		        .snapshot = p->snapshot,
 		        .inflight_bytes = raft_leader_flight_bytes(r, p),
 		        .heard_ms = p->heard_ms,
+		        .caught_up = raft_learner_caught_up(r, p),
+		        .leaving = p->leave_ms != 0,
 		};
 		return true;
 	}
@@ -288,6 +328,11 @@ bool raft_get_peer(const struct raft *r, raft_id id, struct raft_peer_status *st
 const struct raft_conf *raft_get_conf(const struct raft *r)
 {
 	return &r->conf;
+}
+
+const struct raft_conf *raft_get_conf_at(const struct raft *r, raft_index index, raft_index *at)
+{
+	return raft_member_conf_at(r, index, at);
 }
 
 raft_term raft_term_at(const struct raft *r, raft_index index)

@@ -4,6 +4,9 @@
  *   election.c   roles and terms: pre-vote, vote, stickiness, check-quorum
  *   replicate.c  leader: what each peer has, what to send it next, what is committed
  *   append.c     follower: taking APPENDs, acknowledging what is durable
+ *   transfer.c   leader: handing over
+ *   snapshot.c   who needs a snapshot, and what one does to the log
+ *   member.c     configurations: which is in force, changes, learners that catch up
  *   read.c       read index: rounds at the leader, batches forwarded by followers
  *   out.c        effects: messages and what holds them back, notices
  *   log.c, conf.c  the log's terms and sizes; quorums */
@@ -36,6 +39,7 @@ struct raft_peer {
 	 * it must be sent again. */
 	raft_index match, next;
 	bool replicating; /* else probing: the log's last agreement is being searched */
+	bool snapshot;    /* it needs one: see snapshot.c; also probing, and waiting */
 	bool probe_sent;  /* probing: one message is under way; the next one at a heartbeat */
 	uint64_t round;   /* the newest read round it has confirmed */
 	uint64_t round_sent;
@@ -50,6 +54,19 @@ struct raft_peer {
 	raft_index flight_from;
 	raft_index *flight;
 	size_t flight_head, n_flight;
+
+	uint64_t leave_ms; /* no member any more, and sent what is committed until then; else 0 */
+
+	/* A learner: see member.c. */
+	raft_index round_target;
+	uint64_t round_since_ms;
+	unsigned rounds; /* too long ones, in a row */
+	bool caught_up;
+};
+
+struct raft_conf_at {
+	raft_index index;
+	struct raft_conf conf;
 };
 
 /* Reads waiting for an index. At the leader: in the order of their rounds, those without one yet
@@ -65,7 +82,11 @@ struct raft_read {
 
 struct raft {
 	struct raft_opts opts;
-	struct raft_conf conf;
+	struct raft_conf conf; /* in force: that of confs[n_confs - 1] */
+	struct raft_conf_at *confs;
+	size_t n_confs, cap_confs;
+	raft_index removed_at; /* a newer configuration is committed without us, others say */
+	raft_index conf_told;  /* up to here it was told which ones are committed */
 	uint64_t now_ms;
 	uint64_t rng;
 
@@ -82,7 +103,8 @@ struct raft {
 
 	struct raft_log log;
 	raft_index commit;
-	raft_index handed; /* out->commit */
+	raft_index handed;  /* out->commit */
+	raft_index applied; /* before we started; the log may end before it */
 
 	raft_id leader;
 	uint64_t leader_heard_ms;
@@ -91,6 +113,8 @@ struct raft {
 	/* Leader. */
 	raft_term led_term;    /* the last term we led; in it nobody else does */
 	raft_index term_start; /* our no-op */
+	raft_id transfer;      /* to whom we hand over; 0: nobody */
+	uint64_t transfer_until_ms, transfer_due_ms;
 
 	/* Follower, towards the leader of this term. */
 	raft_index verified; /* up to here the log is known to be the leader's */
@@ -113,8 +137,12 @@ struct raft {
 	size_t n_ready, cap_ready;
 	struct raft_notice *notices;
 	size_t n_notices, cap_notices;
+	raft_id *snapshot_to;
+	size_t n_snapshot_to, cap_snapshot_to;
 	struct raft_entry *appended; /* a leader's own entries, positions filled in */
 	size_t cap_appended;
+	struct raft_entry conf_entry; /* and a configuration, with its payload */
+	uint8_t conf_bytes[RAFT_CONF_BYTES_MAX];
 };
 
 struct raft_peer *raft_peer_find(struct raft *r, raft_id id); /* NULL: not a member */
@@ -149,6 +177,8 @@ void raft_recv_vote_resp(struct raft *r, const struct raft_msg *m);
 /* ---- replicate.c ---- */
 
 void raft_leader_start(struct raft *r);
+void raft_leader_probe(struct raft *r, struct raft_peer *p, raft_index next);
+void raft_leader_start_peer(struct raft *r, struct raft_peer *p);
 int raft_leader_propose(struct raft *r, const struct raft_entry *entries, size_t n);
 void raft_leader_flush(struct raft *r);
 bool raft_leader_wants_flush(const struct raft *r);
@@ -160,12 +190,57 @@ void raft_leader_log_durable(struct raft *r);
 void raft_leader_peer_down(struct raft *r, raft_id id);
 void raft_recv_append_resp(struct raft *r, const struct raft_msg *m);
 
+/* ---- snapshot.c ---- */
+
+void raft_snapshot_begin(struct raft *r, struct raft_peer *p);
+void raft_snapshot_status(struct raft *r, raft_id id, struct raft_pos pos);
+void raft_log_was_cut(struct raft *r, struct raft_pos pos);
+int raft_snapshot_installed(struct raft *r, struct raft_pos pos, const struct raft_conf *conf,
+                            raft_index conf_index);
+
+/* ---- member.c ---- */
+
+bool raft_member_init(struct raft *r, const struct raft_recovered *rec); /* false: see raft_new() */
+void raft_member_free(struct raft *r);
+void raft_member_tick(struct raft *r);
+void raft_member_stop_leading(struct raft *r);
+/* The log was, or is, changed: what is in force follows it. */
+void raft_member_truncated(struct raft *r, raft_index from);
+void raft_member_appended(struct raft *r, const struct raft_entry *entries, size_t n);
+void raft_member_cut(struct raft *r, raft_index base);
+/* The log is dropped; `conf` (NULL: the first one known) is all that is left. */
+void raft_member_reset(struct raft *r, const struct raft_conf *conf, raft_index index);
+int raft_member_change(struct raft *r, const struct raft_conf *target);
+void raft_member_advance(struct raft *r); /* at the end of a step: what follows from its commits */
+raft_index raft_conf_index(const struct raft *r);
+const struct raft_conf *raft_member_conf_at(const struct raft *r, raft_index index, raft_index *at);
+/* The newest committed configuration, if `id` is no member of it: its index; else 0. */
+raft_index raft_member_removed_at(const struct raft *r, raft_id id);
+/* Others say that configuration `index` is committed, and that we are not in it. */
+void raft_member_told_removed(struct raft *r, raft_id peer, raft_index index);
+bool raft_may_stand(const struct raft *r); /* for election */
+void raft_learner_start(struct raft *r, struct raft_peer *p);
+void raft_learner_acked(struct raft *r, struct raft_peer *p);
+bool raft_learner_caught_up(const struct raft *r, const struct raft_peer *p);
+
+/* ---- transfer.c ---- */
+
+int raft_transfer_begin(struct raft *r, raft_id to);
+void raft_transfer_end(struct raft *r, const char *why); /* NULL: a newer term took our place */
+void raft_transfer_leave(struct raft *r); /* we step down: let the best voter stand */
+void raft_transfer_tick(struct raft *r);
+void raft_transfer_flush(struct raft *r);
+bool raft_transfer_wants_flush(const struct raft *r);
+uint64_t raft_transfer_deadline(const struct raft *r);
+void raft_recv_timeout_now(struct raft *r, const struct raft_msg *m);
+
 /* ---- append.c ---- */
 
 /* NULL, or what is wrong with an APPEND that no correct leader would send. */
 const char *raft_append_fault(const struct raft_msg *m);
 void raft_recv_append(struct raft *r, const struct raft_msg *m);
 void raft_follower_log_durable(struct raft *r);
+void raft_follower_installed(struct raft *r);
 
 /* ---- read.c ---- */
 

@@ -25,7 +25,7 @@ static raft_index last_index(const struct raft *r)
 	return raft_log_last(&r->log).index;
 }
 
-static void probe_from(struct raft *r, struct raft_peer *p, raft_index next)
+void raft_leader_probe(struct raft *r, struct raft_peer *p, raft_index next)
 {
 	if (next <= r->log.base.index)
 		next = r->log.base.index + 1;
@@ -33,6 +33,7 @@ static void probe_from(struct raft *r, struct raft_peer *p, raft_index next)
 		next = p->match + 1;
 	p->next = next;
 	p->replicating = false;
+	p->snapshot = false;
 	p->probe_sent = false;
 	p->n_flight = 0;
 	/* Whatever it was told beyond what it has may not have arrived. */
@@ -45,8 +46,22 @@ static void replicate_from(struct raft_peer *p, raft_index next)
 	p->next = next > p->match ? next : p->match + 1;
 	p->flight_from = p->next - 1;
 	p->replicating = true;
+	p->snapshot = false;
 	p->probe_sent = false;
 	p->n_flight = 0;
+}
+
+void raft_leader_start_peer(struct raft *r, struct raft_peer *p)
+{
+	if (p->flight == NULL)
+		p->flight = mem_calloc(r->opts.inflight_msgs_max, sizeof(*p->flight));
+	p->match = p->id == r->opts.id ? r->log.durable : 0;
+	p->round = 0;
+	p->heard_ms = r->now_ms;
+	p->sent_ms = r->now_ms;
+	p->asked_ms = r->now_ms;
+	raft_leader_probe(r, p, last_index(r) + 1);
+	raft_learner_start(r, p);
 }
 
 void raft_leader_start(struct raft *r)
@@ -54,18 +69,8 @@ void raft_leader_start(struct raft *r)
 	struct raft_entry noop = {.kind = RAFT_ENTRY_NOOP};
 
 	r->term_start = last_index(r) + 1;
-	for (size_t i = 0; i < r->n_peers; i++) {
-		struct raft_peer *p = &r->peers[i];
-
-		if (p->flight == NULL)
-			p->flight = mem_calloc(r->opts.inflight_msgs_max, sizeof(*p->flight));
-		p->match = p->id == r->opts.id ? r->log.durable : 0;
-		p->round = 0;
-		p->heard_ms = r->now_ms;
-		p->sent_ms = r->now_ms;
-		p->asked_ms = r->now_ms;
-		probe_from(r, p, r->term_start);
-	}
+	for (size_t i = 0; i < r->n_peers; i++)
+		raft_leader_start_peer(r, &r->peers[i]);
 	/* Only through an entry of its own term can it commit those of earlier ones (5.4.2), and
 	 * know what is committed at all (section 8). */
 	rfs_check(raft_leader_propose(r, &noop, 1) == 0);
@@ -78,6 +83,8 @@ int raft_leader_propose(struct raft *r, const struct raft_entry *entries, size_t
 
 	if (r->role != RAFT_LEADER)
 		return RFS_ENOTLEADER;
+	if (r->transfer != 0)
+		return RFS_EBUSYLIMIT;
 	for (size_t i = 0; i < n; i++) {
 		rfs_check(entries[i].len <= RAFT_ENTRY_BYTES_MAX);
 		bytes += entries[i].len;
@@ -153,6 +160,7 @@ static void accepted(struct raft *r, struct raft_peer *p, const struct raft_msg 
 		replicate_from(p, m->last <= last_index(r) ? m->last + 1 : 0);
 	else if (p->next <= p->match)
 		p->next = p->match + 1;
+	raft_learner_acked(r, p);
 	advance_commit(r);
 }
 
@@ -166,15 +174,21 @@ static void refused(struct raft *r, struct raft_peer *p, const struct raft_msg *
 	if (m->last <= p->match || m->last >= p->next ||
 	    (!p->replicating && m->last != p->next - 1))
 		return;
+	if (p->snapshot)
+		return;
+	/* Where the hint lies below the base, it has another entry there, or none. */
+	if (m->last <= r->log.base.index || m->pos.index < r->log.base.index) {
+		raft_snapshot_begin(r, p);
+		return;
+	}
 	next = raft_log_search(&r->log, m->pos.index, m->pos.term).index + 1;
-	probe_from(r, p, next < m->last ? next : m->last);
+	raft_leader_probe(r, p, next < m->last ? next : m->last);
 }
 
 void raft_recv_append_resp(struct raft *r, const struct raft_msg *m)
 {
 	struct raft_peer *p = raft_peer_find(r, m->from);
 
-	rfs_check(p != NULL);
 	/* Who has a newer term answers an APPEND of ours, too: handled before we come here. */
 	if (r->role != RAFT_LEADER || m->term != r->term)
 		return;
@@ -197,8 +211,8 @@ void raft_leader_peer_down(struct raft *r, raft_id id)
 {
 	struct raft_peer *p = raft_peer_find(r, id);
 
-	if (p != NULL && id != r->opts.id)
-		probe_from(r, p, p->match + 1);
+	if (p != NULL && id != r->opts.id && !p->snapshot)
+		raft_leader_probe(r, p, p->match + 1);
 }
 
 static uint64_t heard_of(const void *ctx, raft_id id)
@@ -224,7 +238,21 @@ uint64_t raft_leader_flight_bytes(const struct raft *r, const struct raft_peer *
 {
 	raft_index from = p->match > p->flight_from ? p->match : p->flight_from;
 
+	if (from < r->log.base.index)
+		from = r->log.base.index;
 	return p->replicating ? raft_log_bytes(&r->log, from, p->next - 1) : 0;
+}
+
+/* How far `p` is sent the log: who leaves must not get an entry that could be lost with us, since
+ * without being a voter in it he would neither stand nor vote for those who lack it. */
+static raft_index end_for(const struct raft *r, const struct raft_peer *p)
+{
+	return p->leave_ms == 0 ? last_index(r) : r->commit;
+}
+
+static size_t at_most(size_t n, raft_index max)
+{
+	return n < max ? n : (size_t)max;
 }
 
 /* How many entries the next message to `p` may carry; 0: none now. */
@@ -232,15 +260,17 @@ static size_t sendable(const struct raft *r, const struct raft_peer *p)
 {
 	uint64_t bytes_max = r->opts.append_bytes_max;
 	uint64_t flight = raft_leader_flight_bytes(r, p);
+	raft_index end = end_for(r, p);
 	size_t n;
 
-	if (p->next > last_index(r))
+	if (p->next > end)
 		return 0;
 	if (!p->replicating) {
 		if (p->probe_sent)
 			return 0;
-		return raft_log_fit(&r->log, p->next,
-		                    bytes_max < PROBE_BYTES_MAX ? bytes_max : PROBE_BYTES_MAX);
+		n = raft_log_fit(&r->log, p->next,
+		                 bytes_max < PROBE_BYTES_MAX ? bytes_max : PROBE_BYTES_MAX);
+		return at_most(n, end - p->next + 1);
 	}
 	if (p->n_flight >= r->opts.inflight_msgs_max)
 		return 0;
@@ -251,7 +281,7 @@ static size_t sendable(const struct raft *r, const struct raft_peer *p)
 			bytes_max = r->opts.inflight_bytes_max - flight;
 	}
 	n = raft_log_fit(&r->log, p->next, bytes_max);
-	return n == 0 && flight == 0 ? 1 : n;
+	return n == 0 && flight == 0 ? 1 : at_most(n, end - p->next + 1);
 }
 
 /* What a peer that was sent everything before `next` can use of the commit index. */
@@ -331,12 +361,13 @@ void raft_leader_flush(struct raft *r)
 	for (size_t i = 0; i < r->n_peers; i++)
 		if (r->peers[i].id != r->opts.id)
 			flush_peer(r, &r->peers[i]);
+	raft_transfer_flush(r);
 	raft_reads_release(r); /* alone in the cluster */
 }
 
 bool raft_leader_wants_flush(const struct raft *r)
 {
-	if (raft_reads_want_round(r))
+	if (raft_reads_want_round(r) || raft_transfer_wants_flush(r))
 		return true;
 	for (size_t i = 0; i < r->n_peers; i++) {
 		const struct raft_peer *p = &r->peers[i];
@@ -364,5 +395,5 @@ uint64_t raft_leader_deadline(const struct raft *r)
 		if (commit_due(r, p) < due)
 			due = commit_due(r, p);
 	}
-	return due;
+	return raft_transfer_deadline(r) < due ? raft_transfer_deadline(r) : due;
 }

@@ -18,6 +18,7 @@ struct engine_bytes {
 };
 
 struct engine_iter;
+struct engine_view;
 
 struct store_engine {
 	const struct engine_vtable *vt;
@@ -35,6 +36,9 @@ struct engine_vtable {
 	void (*rollback)(struct store_engine *e); /* forget the batch */
 	/* Make durable all that has been committed. */
 	int (*flush)(struct store_engine *e, struct rfs_err *err);
+	/* The same, for what was committed before the call, from a thread of its own while the
+	 * owner goes on. */
+	int (*flush_beside)(struct store_engine *e, struct rfs_err *err);
 
 	/* Walk the keys that start with `prefix`, from `from` (itself starting with prefix) on;
 	 * both are copied. The engine must not be changed while an iterator is open; gets are fine.
@@ -46,12 +50,21 @@ struct engine_vtable {
 	                 struct engine_bytes *value, struct rfs_err *err);
 	void (*iter_close)(struct engine_iter *it);
 
+	/* The state as of the last commit, as it stays while the engine goes on; nothing is copied.
+	 * Opened and closed by the owner, closed before the engine. Walked like the engine itself,
+	 * by any one thread at a time, also while the owner works. */
+	struct engine_view *(*view_open)(struct store_engine *e);
+	struct engine_iter *(*view_iter)(struct engine_view *v, struct engine_bytes from);
+	void (*view_close)(struct engine_view *v);
+
 	void (*close)(struct store_engine *e); /* commits nothing; flushes what was committed */
 };
 
 /* Errors: RFS_ECORRUPT, -EBUSY (another process has it open), -ENOSPC, -EACCES, -EIO. */
 int engine_rocks_open(struct store_engine **out, const char *dir, struct rfs_err *err);
 int engine_mem_open(struct store_engine **out, struct rfs_err *err);
+
+/* flush_beside() of the memory engine is for the owner's thread alone. */
 
 /* The power fails: the memory engine `e` goes back to what it was at its last flush. */
 void engine_mem_crash(struct store_engine *e);

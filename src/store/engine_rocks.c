@@ -7,20 +7,24 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <rocksdb/c.h>
 #include "../base/check.h"
 #include "../base/log.h"
 #include "../base/mem.h"
 #include "kvmap.h"
 
-#define WRITE_BUFFER_BYTES (16u << 20)
-#define WRITE_BUFFERS      3
-#define BLOCK_CACHE_BYTES  (32u << 20)
-#define BLOOM_BITS         10.0
-#define OPEN_FILES_MAX     256
-#define BACKGROUND_JOBS    2
-#define INFO_LOG_WARN      2 /* rocksdb::InfoLogLevel::WARN_LEVEL */
-#define INFO_LOG_FILES     2
+#define WRITE_BUFFER_BYTES_MAX (16u << 20)
+#define WRITE_BUFFER_BYTES_MIN (1u << 20)
+#define WRITE_BUFFER_SHARE     64 /* of the file system, at most one in so many */
+#define WRITE_BUFFERS          3
+#define BLOCK_CACHE_BYTES      (32u << 20)
+#define BLOOM_BITS             10.0
+#define OPEN_FILES_MAX         256
+#define BACKGROUND_JOBS        2
+#define INFO_LOG_WARN          2 /* rocksdb::InfoLogLevel::WARN_LEVEL */
+#define INFO_LOG_FILES         2
 
 struct engine_rocks {
 	struct store_engine base;
@@ -36,6 +40,11 @@ struct engine_rocks {
 	rocksdb_pinnableslice_t *pinned; /* what the last get lent */
 	struct kvmap batch;
 	bool unflushed;
+};
+
+struct engine_view {
+	struct engine_rocks *r;
+	const rocksdb_snapshot_t *snapshot;
 };
 
 struct engine_iter {
@@ -171,6 +180,16 @@ static int rocks_flush(struct store_engine *e, struct rfs_err *err)
 	return 0;
 }
 
+/* RocksDB locks by itself, and `unflushed` is the owner's: at worst close flushes once more. */
+static int rocks_flush_beside(struct store_engine *e, struct rfs_err *err)
+{
+	struct engine_rocks *r = rocks_of(e);
+	char *text = NULL;
+
+	rocksdb_flush(r->db, r->flush, &text);
+	return take_error(r, text, err);
+}
+
 /* ---- iterators ---- */
 
 /* The first key behind all that start with prefix; false if there is none. */
@@ -184,12 +203,11 @@ static bool successor(uint8_t *p, size_t len)
 	return true;
 }
 
-static struct engine_iter *rocks_iter_open(struct store_engine *e, struct engine_bytes prefix,
-                                           struct engine_bytes from)
+static struct engine_iter *iter_new(struct engine_rocks *r, struct engine_bytes prefix)
 {
 	struct engine_iter *it = mem_zalloc(sizeof(*it) + 2 * prefix.len);
 
-	it->r = rocks_of(e);
+	it->r = r;
 	it->prefix_len = prefix.len;
 	it->bound = it->prefix + prefix.len;
 	if (prefix.len > 0) {
@@ -200,11 +218,24 @@ static struct engine_iter *rocks_iter_open(struct store_engine *e, struct engine
 	if (successor(it->bound, prefix.len))
 		rocksdb_readoptions_set_iterate_upper_bound(it->read, (const char *)it->bound,
 		                                            prefix.len);
+	return it;
+}
+
+static void iter_start(struct engine_iter *it, struct engine_bytes from)
+{
 	it->db = rocksdb_create_iterator(it->r->db, it->read);
 	if (from.len > 0)
 		rocksdb_iter_seek(it->db, (const char *)from.p, from.len);
 	else
 		rocksdb_iter_seek_to_first(it->db);
+}
+
+static struct engine_iter *rocks_iter_open(struct store_engine *e, struct engine_bytes prefix,
+                                           struct engine_bytes from)
+{
+	struct engine_iter *it = iter_new(rocks_of(e), prefix);
+
+	iter_start(it, from);
 	it->batch = kvmap_seek(&it->r->batch, from);
 	return it;
 }
@@ -263,6 +294,33 @@ static void rocks_iter_close(struct engine_iter *it)
 	free(it);
 }
 
+/* ---- views ---- */
+
+static struct engine_view *rocks_view_open(struct store_engine *e)
+{
+	struct engine_view *v = mem_zalloc(sizeof(*v));
+
+	v->r = rocks_of(e);
+	v->snapshot = rocksdb_create_snapshot(v->r->db);
+	return v;
+}
+
+static struct engine_iter *rocks_view_iter(struct engine_view *v, struct engine_bytes from)
+{
+	struct engine_iter *it = iter_new(v->r, (struct engine_bytes){0});
+
+	rocksdb_readoptions_set_snapshot(it->read, v->snapshot);
+	rocksdb_readoptions_set_fill_cache(it->read, 0); /* it is for what clients read */
+	iter_start(it, from);
+	return it;
+}
+
+static void rocks_view_close(struct engine_view *v)
+{
+	rocksdb_release_snapshot(v->r->db, v->snapshot);
+	free(v);
+}
+
 /* ---- open and close ---- */
 
 static void free_all(struct engine_rocks *r)
@@ -299,18 +357,38 @@ static const struct engine_vtable rocks_vtable = {
         .commit = rocks_commit,
         .rollback = rocks_rollback,
         .flush = rocks_flush,
+        .flush_beside = rocks_flush_beside,
         .iter_open = rocks_iter_open,
         .iter_next = rocks_iter_next,
         .iter_close = rocks_iter_close,
+        .view_open = rocks_view_open,
+        .view_iter = rocks_view_iter,
+        .view_close = rocks_view_close,
         .close = rocks_close,
 };
+
+/* After an ENOSPC RocksDB takes writes again, by itself and within some seconds, as soon as there
+ * is room for all write buffers (SstFileManager's reserve); so they must be small on a small disk.
+ */
+static size_t write_buffer_bytes(const char *dir)
+{
+	struct statvfs st;
+	uint64_t bytes;
+
+	if (statvfs(dir, &st) != 0)
+		return WRITE_BUFFER_BYTES_MAX;
+	bytes = (uint64_t)st.f_blocks * st.f_frsize / WRITE_BUFFER_SHARE;
+	if (bytes < WRITE_BUFFER_BYTES_MIN)
+		return WRITE_BUFFER_BYTES_MIN;
+	return bytes < WRITE_BUFFER_BYTES_MAX ? (size_t)bytes : WRITE_BUFFER_BYTES_MAX;
+}
 
 static void set_options(struct engine_rocks *r)
 {
 	r->options = rocksdb_options_create();
 	rocksdb_options_set_create_if_missing(r->options, 1);
 	rocksdb_options_set_paranoid_checks(r->options, 1);
-	rocksdb_options_set_write_buffer_size(r->options, WRITE_BUFFER_BYTES);
+	rocksdb_options_set_write_buffer_size(r->options, write_buffer_bytes(r->dir));
 	rocksdb_options_set_max_write_buffer_number(r->options, WRITE_BUFFERS);
 	rocksdb_options_set_max_background_jobs(r->options, BACKGROUND_JOBS);
 	rocksdb_options_set_max_open_files(r->options, OPEN_FILES_MAX);
@@ -376,6 +454,7 @@ int engine_rocks_open(struct store_engine **out, const char *dir, struct rfs_err
 
 	if (rc != 0)
 		return rc;
+	(void)mkdir(dir, 0700); /* if it is missing; RocksDB says what is wrong */
 	r = rocks_new(dir);
 	r->db = rocksdb_open(r->options, dir, &text);
 	if (text != NULL && strstr(text, "not linked") != NULL) { /* a RocksDB built without LZ4 */

@@ -45,6 +45,11 @@ struct record_key record_key_linger(uint64_t index, uint64_t ordinal)
 	return key_of(RECORD_LINGER, 2, index, ordinal);
 }
 
+struct record_key record_key_membership(void)
+{
+	return key_of(RECORD_MEMBERSHIP, 0, 0, 0);
+}
+
 struct record_key record_key_orphan(uint64_t session, uint64_t ino)
 {
 	return key_of(RECORD_ORPHAN, 2, session, ino);
@@ -84,6 +89,7 @@ static size_t key_len(enum record_kind kind)
 	case RECORD_REPLY: return 13;
 	case RECORD_INODE:
 	case RECORD_SESSION: return 9;
+	case RECORD_MEMBERSHIP:
 	case RECORD_META: return 1;
 	}
 	return 0;
@@ -123,6 +129,8 @@ void record_put_meta(struct buf *b, const struct record_meta *m)
 	buf_put_u64(b, m->counts.inodes);
 	buf_put_u64(b, m->counts.bytes);
 	buf_put_u64(b, m->counts.sessions);
+	buf_put_u64(b, m->installed.index);
+	buf_put_u64(b, m->installed.term);
 	rfs_check(b->len - start == META_SUMMED);
 	buf_put_u64(b, XXH3_64bits(b->data + start, META_SUMMED));
 }
@@ -148,6 +156,8 @@ const char *record_get_meta(struct engine_bytes v, struct record_meta *m)
 	m->counts.inodes = reader_u64(&r);
 	m->counts.bytes = reader_u64(&r);
 	m->counts.sessions = reader_u64(&r);
+	m->installed.index = reader_u64(&r);
+	m->installed.term = reader_u64(&r);
 	if (m->next_ino <= FS_ROOT_INO)
 		return "next inode number out of range";
 	return NULL;
@@ -259,6 +269,30 @@ const char *record_get_dentry(struct engine_bytes v, struct record_dentry *d)
 	d->name.len = (uint32_t)(reader_left(&r) <= FS_NAME_BYTES_MAX ? reader_left(&r) : 0);
 	d->name.p = (const char *)reader_bytes(&r, d->name.len);
 	return fs_name_check(d->name) != 0 ? "not a name" : NULL;
+}
+
+/* ---- G ---- */
+
+void record_put_membership(struct buf *b, const struct record_membership *m)
+{
+	buf_put_u64(b, m->pos.index);
+	buf_put_u64(b, m->pos.term);
+	buf_put(b, m->conf.p, m->conf.len);
+}
+
+const char *record_get_membership(struct engine_bytes v, struct record_membership *m)
+{
+	struct reader r = reader_of(v.p, v.len);
+
+	m->pos.index = reader_u64(&r);
+	m->pos.term = reader_u64(&r);
+	if (r.bad)
+		return "too short";
+	m->conf.len = reader_left(&r);
+	if (m->conf.len > STORE_MEMBERSHIP_BYTES_MAX)
+		return "too long";
+	m->conf.p = reader_bytes(&r, m->conf.len);
+	return NULL;
 }
 
 /* ---- S and R ---- */

@@ -11,7 +11,7 @@
 #include "engine.h"
 #include "store.h"
 
-#define STORE_FORMAT_VERSION 1u
+#define STORE_FORMAT_VERSION 2u
 #define STORE_REPLY_DATA_MAX 4096u
 
 #define RECORD_KEY_MAX 17
@@ -23,6 +23,7 @@ struct record_key {
 enum record_kind {
 	RECORD_CHUNK = 'C',
 	RECORD_DENTRY = 'D',
+	RECORD_MEMBERSHIP = 'G',
 	RECORD_INODE = 'I',
 	RECORD_LINGER = 'L',
 	RECORD_META = 'M',
@@ -35,6 +36,7 @@ struct record_key record_key_meta(void);
 struct record_key record_key_inode(uint64_t ino);
 struct record_key record_key_chunk(uint64_t ino, uint64_t chunk);
 struct record_key record_key_dentry(uint64_t dir, uint64_t cookie);
+struct record_key record_key_membership(void);
 struct record_key record_key_linger(uint64_t index, uint64_t ordinal);
 struct record_key record_key_orphan(uint64_t session, uint64_t ino);
 struct record_key record_key_session(uint64_t id);
@@ -57,12 +59,13 @@ struct record_key_parts {
 };
 const char *record_key_parse(struct engine_bytes key, struct record_key_parts *parts);
 
-#define RECORD_META_BYTES 72u
+#define RECORD_META_BYTES 88u
 struct record_meta {
 	uint32_t version;
 	struct raft_pos applied;
 	uint64_t digest, next_ino;
 	struct store_counts counts;
+	struct raft_pos installed; /* this node's alone, as `version` is */
 };
 void record_put_meta(struct buf *b, const struct record_meta *m);
 /* With another version only m->version is set, and that is not an error here. */
@@ -104,6 +107,13 @@ struct record_linger {
 };
 void record_put_linger(struct buf *b, const struct record_linger *l);
 const char *record_get_linger(struct engine_bytes v, struct record_linger *l);
+
+struct record_membership {
+	struct raft_pos pos;
+	struct engine_bytes conf; /* borrowed */
+};
+void record_put_membership(struct buf *b, const struct record_membership *m);
+const char *record_get_membership(struct engine_bytes v, struct record_membership *m);
 
 const char *record_check_chunk(struct engine_bytes v);
 

@@ -7,13 +7,14 @@
 #include "../base/mem.h"
 
 #define STORE_MAGIC 0x53544f52u
+#define FLUSH_MAGIC 0x53464c55u
 #define FLAGS_ALL                                                                                  \
 	((uint32_t)(FS_F_EXCL | FS_F_NOREPLACE | FS_F_EXCHANGE | FS_F_APPEND | FS_F_TRUNC |        \
 	            FS_F_RECURSIVE | FS_F_KILL_SUID))
 
 /* ---- open and close ---- */
 
-static int give_failure(const struct store *s, struct rfs_err *err)
+int store_give_failure(const struct store *s, struct rfs_err *err)
 {
 	if (err != NULL)
 		*err = s->fail;
@@ -66,13 +67,17 @@ static int load(struct store *s)
 		                  "format version %u; this program knows version %u", s->m.version,
 		                  STORE_FORMAT_VERSION);
 	s->committed = s->m.applied;
-	if (store_session_load_all(s) != 0)
+	if (!s->engine_borrowed) /* which may not have been flushed */
+		s->durable = s->committed;
+	if (store_session_load_all(s) != 0 || store_linger_load_all(s) != 0)
 		return STORE_FAILED;
-	return store_linger_load_all(s);
+	return store_membership_load(s);
 }
 
 static int open_engine(struct store *s, const char *dir, struct rfs_err *err)
 {
+	int rc;
+
 	s->engine_borrowed = s->opts.engine != NULL;
 	if (s->engine_borrowed) {
 		s->e = s->opts.engine;
@@ -81,7 +86,10 @@ static int open_engine(struct store *s, const char *dir, struct rfs_err *err)
 	if (s->opts.memory)
 		return engine_mem_open(&s->e, err);
 	s->dir = mem_strdup(dir);
-	return engine_rocks_open(&s->e, dir, err);
+	rc = store_place_recover(dir, err);
+	if (rc == 0)
+		rc = engine_rocks_open(&s->e, dir, err);
+	return rc == 0 ? store_place_clean(dir, err) : rc;
 }
 
 static void free_store(struct store *s)
@@ -91,6 +99,7 @@ static void free_store(struct store *s)
 	buf_free(&s->rec);
 	buf_free(&s->out);
 	buf_free(&s->chunk);
+	buf_free(&s->membership);
 	free(s->dir);
 	s->magic = 0;
 	free(s);
@@ -107,7 +116,7 @@ int store_open(struct store **out, const char *dir, const struct store_opts *opt
 	s->dentry_hash_mask = STORE_DENTRY_HASH_MASK;
 	rc = open_engine(s, dir, err);
 	if (rc == 0 && (load(s) != 0 || store_commit(s, NULL) != 0))
-		rc = give_failure(s, err);
+		rc = store_give_failure(s, err);
 	if (rc == 0) {
 		*out = s;
 		return 0;
@@ -123,6 +132,7 @@ void store_close(struct store *s)
 	if (s == NULL)
 		return;
 	RFS_MAGIC_CHECK(s, STORE_MAGIC);
+	rfs_check(!s->flushing && s->snapshots == 0);
 	if (!s->engine_borrowed) {
 		s->e->vt->close(s->e);
 	} else {
@@ -135,7 +145,7 @@ void store_close(struct store *s)
 void store_abandon(struct store *s)
 {
 	RFS_MAGIC_CHECK(s, STORE_MAGIC);
-	rfs_check(s->engine_borrowed);
+	rfs_check(s->engine_borrowed && s->snapshots == 0);
 	s->e->vt->rollback(s->e);
 	free_store(s);
 }
@@ -192,21 +202,45 @@ static void apply_command(struct store *s, const struct store_cmd *cmd, struct f
 		(void)store_session_leave(s, cmd, res, &ticket);
 }
 
-int store_apply(struct store *s, struct raft_pos pos, const struct store_cmd *cmd,
-                struct fs_result *res, struct rfs_err *err)
+int store_begin(struct store *s, struct raft_pos pos, struct rfs_err *err)
 {
 	RFS_MAGIC_CHECK(s, STORE_MAGIC);
 	rfs_check(pos.index == s->m.applied.index + 1 && pos.term >= s->m.applied.term);
-	*res = (struct fs_result){.index = pos.index};
 	if (s->fail.code != 0)
-		return give_failure(s, err);
+		return store_give_failure(s, err);
 	s->pos = pos;
+	return 0;
+}
+
+int store_end(struct store *s, struct rfs_err *err)
+{
+	if (s->fail.code != 0)
+		return store_give_failure(s, err);
+	s->m.applied = s->pos;
+	return 0;
+}
+
+int store_apply(struct store *s, struct raft_pos pos, const struct store_cmd *cmd,
+                struct fs_result *res, struct rfs_err *err)
+{
+	int rc = store_begin(s, pos, err);
+
+	*res = (struct fs_result){.index = pos.index};
+	if (rc != 0)
+		return rc;
 	if (cmd != NULL && cmd->op != NULL)
 		apply_command(s, cmd, res);
-	if (s->fail.code != 0)
-		return give_failure(s, err);
-	s->m.applied = pos;
-	return 0;
+	return store_end(s, err);
+}
+
+/* A full disk is nothing final: the engine has changed nothing. */
+static int engine_failed(struct store *s, const struct rfs_err *why, struct rfs_err *err)
+{
+	if (why->code != -ENOSPC)
+		s->fail = *why;
+	if (err != NULL)
+		*err = *why;
+	return why->code;
 }
 
 int store_commit(struct store *s, struct rfs_err *err)
@@ -216,7 +250,7 @@ int store_commit(struct store *s, struct rfs_err *err)
 
 	RFS_MAGIC_CHECK(s, STORE_MAGIC);
 	if (s->fail.code != 0)
-		return give_failure(s, err);
+		return store_give_failure(s, err);
 	/* index 0: a new store, whose root is yet to be committed */
 	if (s->m.applied.index == s->committed.index && s->m.applied.index != 0)
 		return 0;
@@ -224,12 +258,56 @@ int store_commit(struct store *s, struct rfs_err *err)
 	record_put_meta(&s->rec, &s->m);
 	if (s->e->vt->put(s->e, record_key_bytes(&k),
 	                  (struct engine_bytes){s->rec.data, s->rec.len}, &e) < 0 ||
-	    s->e->vt->commit(s->e, &e) < 0) {
-		s->fail = e;
-		return give_failure(s, err);
-	}
+	    s->e->vt->commit(s->e, &e) < 0)
+		return engine_failed(s, &e, err);
 	s->committed = s->m.applied;
 	return 0;
+}
+
+/* ---- flush ---- */
+
+struct store_flush {
+	uint32_t magic;
+	struct store *s;
+	struct raft_pos pos;
+	struct rfs_err err;
+};
+
+struct store_flush *store_flush_begin(struct store *s)
+{
+	struct store_flush *f;
+
+	RFS_MAGIC_CHECK(s, STORE_MAGIC);
+	if (s->flushing || s->fail.code != 0 || s->committed.index == s->durable.index)
+		return NULL;
+	f = mem_zalloc(sizeof(*f));
+	RFS_MAGIC_SET(f, FLUSH_MAGIC);
+	f->s = s;
+	f->pos = s->committed;
+	s->flushing = true;
+	return f;
+}
+
+void store_flush_work(struct store_flush *f)
+{
+	RFS_MAGIC_CHECK(f, FLUSH_MAGIC);
+	(void)f->s->e->vt->flush_beside(f->s->e, &f->err);
+}
+
+int store_flush_end(struct store_flush *f, struct raft_pos *durable, struct rfs_err *err)
+{
+	struct store *s = f->s;
+	int rc = f->err.code;
+
+	RFS_MAGIC_CHECK(f, FLUSH_MAGIC);
+	s->flushing = false;
+	if (rc != 0)
+		rc = engine_failed(s, &f->err, err);
+	else if (f->pos.index > s->durable.index)
+		s->durable = f->pos;
+	*durable = s->durable;
+	free(f);
+	return rc;
 }
 
 int store_flush(struct store *s, struct raft_pos *durable, struct rfs_err *err)
@@ -237,14 +315,28 @@ int store_flush(struct store *s, struct raft_pos *durable, struct rfs_err *err)
 	struct rfs_err e = {0};
 
 	RFS_MAGIC_CHECK(s, STORE_MAGIC);
+	*durable = s->durable;
 	if (s->fail.code != 0)
-		return give_failure(s, err);
-	if (s->e->vt->flush(s->e, &e) < 0) {
-		s->fail = e;
-		return give_failure(s, err);
-	}
-	*durable = s->committed;
+		return store_give_failure(s, err);
+	if (s->e->vt->flush(s->e, &e) < 0)
+		return engine_failed(s, &e, err);
+	*durable = s->durable = s->committed;
 	return 0;
+}
+
+struct raft_pos store_durable(const struct store *s)
+{
+	return s->durable;
+}
+
+struct raft_pos store_installed(const struct store *s)
+{
+	return s->m.installed;
+}
+
+uint64_t store_disk_bytes(const struct store *s)
+{
+	return s->dir != NULL ? store_place_bytes(s->dir) : 0;
 }
 
 /* ---- reads ---- */
@@ -254,11 +346,11 @@ int store_read(struct store *s, const struct fs_op *op, struct fs_result *res, s
 	RFS_MAGIC_CHECK(s, STORE_MAGIC);
 	*res = (struct fs_result){.index = s->m.applied.index};
 	if (s->fail.code != 0)
-		return give_failure(s, err);
+		return store_give_failure(s, err);
 	buf_clear(&s->out);
 	res->err = store_op_read(s, op, res);
 	if (s->fail.code != 0)
-		return give_failure(s, err);
+		return store_give_failure(s, err);
 	if (res->err == 0) {
 		rfs_check(s->out.len <= UINT32_MAX);
 		res->data = s->out.data;

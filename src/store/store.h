@@ -20,8 +20,11 @@
 struct store;
 struct store_engine;
 
-#define STORE_CHUNK_BYTES  65536u /* a file's bytes live in pieces of this size … */
-#define STORE_INLINE_BYTES 4096u  /* … unless they are this few: then inside the inode's record */
+/* A file's bytes live in pieces of this size. A change rewrites the pieces it touches, which costs
+ * least per change at 16 KiB; a large write or read costs least per byte at 64 KiB. */
+#define STORE_CHUNK_BYTES          16384u
+#define STORE_INLINE_BYTES         4096u /* unless it has this few: then in the inode itself */
+#define STORE_MEMBERSHIP_BYTES_MAX 65536u
 
 /* A command as it stands in the log. */
 struct store_cmd {
@@ -60,7 +63,8 @@ struct store_opts {
 	void *ctx;
 };
 
-/* Open or make the store in `dir` (whose parent must exist). Errors: RFS_ECORRUPT, RFS_EVERSION,
+/* Open or make the store in `dir` (whose parent must exist). What a crash left of an import or of a
+ * switch to it (snapshot.h) is finished or removed first. Errors: RFS_ECORRUPT, RFS_EVERSION,
  * -EBUSY (open in another process), -errno. */
 int store_open(struct store **out, const char *dir, const struct store_opts *opts,
                struct rfs_err *err);
@@ -88,9 +92,22 @@ struct raft_pos store_applied(const struct store *s);
 int store_apply(struct store *s, struct raft_pos pos, const struct store_cmd *cmd,
                 struct fs_result *res, struct rfs_err *err);
 
+/* Apply an entry that holds a membership configuration: it takes the place of the one before, as a
+ * record of its own and so as part of the digest and of every snapshot. The bytes are not looked
+ * at. As store_apply() with regard to position, batch and errors; more than
+ * STORE_MEMBERSHIP_BYTES_MAX is -EFBIG, an error of the engine's kind. */
+int store_set_membership(struct store *s, struct raft_pos pos, const void *conf, size_t len,
+                         struct rfs_err *err);
+
+/* The configuration applied last and its position; 0 bytes at position 0 if there never was one.
+ * *conf is borrowed until the next store_set_membership(). */
+void store_get_membership(const struct store *s, struct raft_pos *pos, const void **conf,
+                          size_t *len);
+
 /* End a batch of store_apply(): everything since the last commit becomes visible to store_read() of
- * the next process life together or not at all. (Reads of this life see applied commands at
- * once.) */
+ * the next process life together or not at all. (Reads of this life see applied commands at once.)
+ * -ENOSPC alone leaves the store usable: the batch stays open, so try again later; whoever goes on
+ * applying meanwhile makes it grow. */
 int store_commit(struct store *s, struct rfs_err *err);
 
 /* Answer a read from the current state. res->data is borrowed until the next call. Any outcome that
@@ -118,8 +135,34 @@ struct store_counts {
 };
 void store_get_counts(const struct store *s, struct store_counts *c);
 
-/* Flush to disk what has been committed; afterwards a reopened store is at least at `*durable`.
- * Blocks. (Compaction of the log builds on it.) */
+/* ---- durable position, disk ---- */
+
+/* Where a reopened store would be at least, however the process ends. At or below this the log may
+ * be cut. */
+struct raft_pos store_durable(const struct store *s);
+
+/* The snapshot this store was built from (snapshot.h); 0 if it never was. */
+struct raft_pos store_installed(const struct store *s);
+
+/* Flush to disk what has been committed; *durable is then store_durable(). Blocks. -ENOSPC leaves
+ * the store usable, other errors do not. */
 int store_flush(struct store *s, struct raft_pos *durable, struct rfs_err *err);
+
+/* The same in three steps, so that the owner need not wait:
+ *
+ *   begin  owner         notes what has been committed
+ *   work   any thread    blocks (uv_queue_work); the owner goes on with everything but close
+ *   end    owner         afterwards; gives position or error as store_flush() does, takes `f`
+ *
+ * One at a time: begin returns NULL while another one runs, when there is nothing to flush, or when
+ * the store has failed. On a memory engine `work` is for the owner's thread, too. */
+struct store_flush;
+struct store_flush *store_flush_begin(struct store *s);
+void store_flush_work(struct store_flush *f);
+int store_flush_end(struct store_flush *f, struct raft_pos *durable, struct rfs_err *err);
+
+/* Bytes that the store's files take on disk, unfinished imports included; 0 in memory. Reads the
+ * directories. Any thread. */
+uint64_t store_disk_bytes(const struct store *s);
 
 #endif

@@ -42,7 +42,10 @@ struct store {
 	struct store_opts opts;
 
 	struct record_meta m;      /* as after the last command applied */
-	struct raft_pos committed; /* … and what the engine has */
+	struct raft_pos committed; /* … and what the engine has, and has on disk */
+	struct raft_pos durable;
+	bool flushing;
+	size_t snapshots; /* open ones */
 	struct store_session *sessions;
 	struct store_lingerers *lingerers;
 	struct rfs_err fail;
@@ -56,6 +59,10 @@ struct store {
 	struct buf rec;   /* a record being written */
 	struct buf out;   /* data of a result */
 	struct buf chunk; /* a chunk being changed */
+
+	struct buf membership; /* the configuration's bytes */
+	struct raft_pos membership_pos;
+	uint64_t membership_weight;
 };
 
 /* ---- state.c: records with their weight in the digest ---- */
@@ -88,6 +95,38 @@ int store_walk_next(struct store *s, struct store_walk *w);
 void store_walk_close(struct store *s, struct store_walk *w);
 
 void store_emit(struct store *s, const struct store_change *c);
+
+/* Before an entry's changes and after them; the failure if there is one. */
+int store_begin(struct store *s, struct raft_pos pos, struct rfs_err *err);
+int store_end(struct store *s, struct rfs_err *err);
+int store_give_failure(const struct store *s, struct rfs_err *err);
+
+/* ---- membership.c ---- */
+
+int store_membership_load(struct store *s);
+
+/* ---- place.c: the directories of a store on disk ---- */
+
+#define STORE_PATH_MAX 4096
+enum store_place {
+	STORE_PLACE_OWN,    /* DIR, the store itself */
+	STORE_PLACE_IMPORT, /* DIR.import, being built */
+	STORE_PLACE_NEW,    /* DIR.new, built and synced, to be switched to */
+	STORE_PLACE_OLD,    /* DIR.old, switched from */
+};
+
+int store_place_path(const char *dir, enum store_place place, char out[STORE_PATH_MAX],
+                     struct rfs_err *err);
+/* Before the engine opens DIR: finish a switch that was begun. */
+int store_place_recover(const char *dir, struct rfs_err *err);
+/* After it did, so that nobody else has it: remove what is left of imports and switches. */
+int store_place_clean(const char *dir, struct rfs_err *err);
+int store_place_remove(const char *dir, enum store_place place, struct rfs_err *err);
+/* An import is built: sync every file of it, and give it the name of a finished one. */
+int store_place_finish(const char *dir, struct rfs_err *err);
+/* The first `steps` steps of store_switch(), for tests; UINT_MAX: all. */
+int store_place_switch(const char *dir, unsigned steps, struct rfs_err *err);
+uint64_t store_place_bytes(const char *dir);
 
 /* ---- inode.c ---- */
 

@@ -181,6 +181,18 @@ static const char *see_session(struct verify *v, const struct store_walk *w)
 	return record_get_session(w->value, &timeout_ms);
 }
 
+static const char *see_membership(struct verify *v, const struct store_walk *w)
+{
+	struct record_membership m;
+	const char *bad = record_get_membership(w->value, &m);
+
+	if (bad != NULL)
+		return bad;
+	return m.pos.index == v->s->membership_pos.index && m.pos.index <= v->s->m.applied.index
+	               ? NULL
+	               : "not the configuration that memory knows";
+}
+
 static const char *see(struct verify *v, const struct store_walk *w)
 {
 	if (w->key.kind != RECORD_META)
@@ -189,6 +201,7 @@ static const char *see(struct verify *v, const struct store_walk *w)
 	case RECORD_CHUNK: return see_chunk(v, w);
 	case RECORD_DENTRY: return see_dentry(v, w);
 	case RECORD_INODE: return see_inode(v, w);
+	case RECORD_MEMBERSHIP: return see_membership(v, w);
 	case RECORD_LINGER: return see_linger(v, w);
 	case RECORD_META: return NULL;
 	case RECORD_ORPHAN: return see_orphan(v, w);

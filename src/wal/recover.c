@@ -289,12 +289,27 @@ static int check_sequence(struct wal *w, const struct wal_listing *l, struct rfs
 	                   name);
 }
 
-static int remove_old(struct wal *w, const struct wal_listing *l, struct rfs_err *err)
+/* Segments that the log has: what lies further on than the next one is of a reset that did not take
+ * effect. */
+static size_t count_known(const struct wal *w, const struct wal_listing *l)
+{
+	size_t n = l->n_seqs;
+
+	while (n > 0 && l->seqs[n - 1] > w->state.segment + 1)
+		n--;
+	return n;
+}
+
+/* `known` segments were listed that the log has or had. */
+static int remove_strays(struct wal *w, const struct wal_listing *l, size_t known,
+                         struct rfs_err *err)
 {
 	char name[WAL_NAME_BYTES];
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < l->n_seqs && l->seqs[i] < w->state.first; i++) {
+	for (size_t i = 0; rc == 0 && i < l->n_seqs; i++) {
+		if (i < known && l->seqs[i] >= w->state.first)
+			continue;
 		wal_segment_name(l->seqs[i], name);
 		rc = io_unlink(w, name, err);
 	}
@@ -302,7 +317,7 @@ static int remove_old(struct wal *w, const struct wal_listing *l, struct rfs_err
 }
 
 /* Everything is checked; from here on the directory is changed. */
-static int mend(struct replay *p, const struct wal_listing *l)
+static int mend(struct replay *p, const struct wal_listing *l, size_t known)
 {
 	struct wal *w = p->w;
 	uint64_t from = p->batch != 0 ? p->batch : p->offset;
@@ -318,7 +333,7 @@ static int mend(struct replay *p, const struct wal_listing *l)
 	if (rc == 0 && p->dirt_end > from)
 		rc = io_sync(w, p->segment->fd, p->name, p->err);
 	if (rc == 0)
-		rc = remove_old(w, l, p->err);
+		rc = remove_strays(w, l, known, p->err);
 	if (rc == 0)
 		rc = dir_remove_temporary(w, l, p->err);
 	return rc == 0 ? io_sync_dir(w, p->err) : rc;
@@ -344,14 +359,16 @@ int wal_recover(struct wal *w, const struct wal_listing *l, struct wal_recovered
                 struct rfs_err *err)
 {
 	struct replay p = {.w = w, .rec = rec, .err = err};
+	struct wal_listing known = *l;
 	int rc;
 
-	rc = check_sequence(w, l, err);
-	for (size_t i = 0; rc == 0 && i < l->n_seqs; i++)
-		if (l->seqs[i] >= w->state.first)
-			rc = replay_segment(&p, l->seqs[i], i + 1 == l->n_seqs);
+	known.n_seqs = count_known(w, l);
+	rc = check_sequence(w, &known, err);
+	for (size_t i = 0; rc == 0 && i < known.n_seqs; i++)
+		if (known.seqs[i] >= w->state.first)
+			rc = replay_segment(&p, known.seqs[i], i + 1 == known.n_seqs);
 	if (rc == 0)
-		rc = mend(&p, l);
+		rc = mend(&p, l, known.n_seqs);
 	if (rc == 0)
 		say(w, &p, rec);
 	free(p.data);

@@ -117,6 +117,14 @@ struct raft_pos wal_last(const struct wal *w);
  * wal_poll() says so. Returns 0. */
 int wal_cut(struct wal *w, raft_index upto, struct rfs_err *err);
 
+/* Drop every entry and go on behind `pos`, as after a snapshot whose position is not in the log: base
+ * and last are `pos`, which is on disk when this returns 0. A crash leaves the old log or the new
+ * one, whole. The hard state stays; its term, as last given to wal_set_state(), is at least pos.term.
+ * What is queued is written first if it can be; no completion of an append comes any more from
+ * before. Blocks for that, a write of 256 KiB and a few syncs.
+ * Errors: -ENOSPC, -EDQUOT: nothing was dropped, try again later. Others: the writer has failed. */
+int wal_reset(struct wal *w, struct raft_pos pos, struct rfs_err *err);
+
 uint64_t wal_disk_bytes(const struct wal *w);
 
 #endif

@@ -13,7 +13,8 @@ static bool raft_kind_is_known(uint32_t kind)
 	case RAFT_MSG_APPEND:
 	case RAFT_MSG_APPEND_RESP:
 	case RAFT_MSG_READ:
-	case RAFT_MSG_READ_RESP: return true;
+	case RAFT_MSG_READ_RESP:
+	case RAFT_MSG_TIMEOUT_NOW: return true;
 	}
 	return false;
 }

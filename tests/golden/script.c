@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include "../../src/base/err.h"
 #include "../../src/base/mem.h"
 
 typedef unsigned long long llu;
@@ -82,7 +83,7 @@ static unsigned id_list(const char *list, raft_id ids[RAFT_MEMBERS_MAX], unsigne
 	return n;
 }
 
-/* nodes N [OPTION=VALUE…] [voters=ID,…] [old=ID,…] [learners=ID,…] */
+/* nodes N [OPTION=VALUE…] [voters=ID,…] [old=ID,…] [learners=ID,…] [joining=ID,…] */
 static void cmd_nodes(struct script *s, const struct words *ws)
 {
 	struct raft_opts opts = {
@@ -96,7 +97,8 @@ static void cmd_nodes(struct script *s, const struct words *ws)
 	        .uncommitted_bytes_max = option(ws, "uncommitted_bytes", 64u << 20),
 	        .commit_delay_ms = option(ws, "commit_delay", 0),
 	};
-	unsigned n = (unsigned)number(word(ws, 1));
+	unsigned n = (unsigned)number(word(ws, 1)), joining;
+	raft_id ids[RAFT_MEMBERS_MAX];
 
 	if (s->started || n < 1 || n > CORES_MAX) {
 		complain(s, "ERROR: nodes N, once, N up to %d", CORES_MAX);
@@ -108,6 +110,15 @@ static void cmd_nodes(struct script *s, const struct words *ws)
 	s->started = true;
 	if (value(ws, "voters") != NULL)
 		s->c.conf.n_voters = id_list(value(ws, "voters"), s->c.conf.voters, n);
+	joining = id_list(value(ws, "joining"), ids, n);
+	for (unsigned i = 0; i < joining; i++)
+		s->c.node[ids[i] - 1].joining = true;
+	if (value(ws, "voters") == NULL) {
+		s->c.conf.n_voters = 0;
+		for (unsigned i = 1; i <= n; i++)
+			if (!s->c.node[i - 1].joining)
+				s->c.conf.voters[s->c.conf.n_voters++] = i;
+	}
 	s->c.conf.n_old = id_list(value(ws, "old"), s->c.conf.old, n);
 	s->c.conf.n_learners = id_list(value(ws, "learners"), s->c.conf.learners, n);
 	for (unsigned i = 1; i <= n; i++)
@@ -145,7 +156,7 @@ static void set_mode(struct script *s, const struct words *ws, bool on)
 
 static void set_hidden(struct script *s, const struct words *ws, bool hide)
 {
-	for (unsigned kind = RAFT_MSG_PRE_VOTE; kind <= RAFT_MSG_READ_RESP; kind++)
+	for (unsigned kind = RAFT_MSG_PRE_VOTE; kind <= RAFT_MSG_KIND_MAX; kind++)
 		for (size_t i = 1; i < ws->n; i++) {
 			uint32_t bit = 1u << kind;
 
@@ -221,7 +232,9 @@ static struct link parse_link(const struct words *ws)
 		l.to = number(arrow + 2);
 	}
 	for (size_t i = 2; i < ws->n; i++) {
-		for (unsigned kind = RAFT_MSG_PRE_VOTE; kind <= RAFT_MSG_READ_RESP; kind++)
+		if (strcasecmp(ws->w[i], "snapshot") == 0)
+			l.kind = CORES_SNAPSHOT;
+		for (unsigned kind = RAFT_MSG_PRE_VOTE; kind <= RAFT_MSG_KIND_MAX; kind++)
 			if (strcasecmp(ws->w[i], raft_msg_name((enum raft_msg_kind)kind)) == 0)
 				l.kind = kind;
 		if (ws->w[i][0] >= '0' && ws->w[i][0] <= '9')
@@ -301,7 +314,12 @@ static void cmd_list_net(struct script *s)
 	char text[512];
 
 	for (size_t i = 0; i < s->c.n_net; i++) {
-		cores_msg_text(&s->c.net[i].m, text, sizeof(text));
+		if (s->c.net[i].snapshot)
+			(void)snprintf(text, sizeof(text), "%llu -> %llu SNAPSHOT of %llu@%llu",
+			               (llu)s->c.net[i].m.from, (llu)s->c.net[i].m.to,
+			               (llu)s->c.net[i].m.pos.index, (llu)s->c.net[i].m.pos.term);
+		else
+			cores_msg_text(&s->c.net[i].m, text, sizeof(text));
 		s->say(s->ctx, text);
 	}
 }
@@ -353,6 +371,35 @@ static void cmd_propose(struct script *s, const struct words *ws)
 	err = cores_propose(&s->c, number(word(ws, 1)), texts, n);
 	if (err != 0)
 		cores_tracef(&s->c, "%s: refused (%d)", word(ws, 1), err);
+}
+
+/* change ID voters=ID,… [learners=ID,…] [address=ID,HOST:PORT]: it shall be the configuration */
+static void cmd_change(struct script *s, const struct words *ws, raft_id id)
+{
+	struct raft_conf conf = {0};
+	const char *at = value(ws, "address"), *comma = at != NULL ? strchr(at, ',') : NULL;
+	int err;
+
+	conf.n_voters = id_list(value(ws, "voters"), conf.voters, 99);
+	conf.n_old = id_list(value(ws, "old"), conf.old, 99);
+	conf.n_learners = id_list(value(ws, "learners"), conf.learners, 99);
+	if (comma != NULL)
+		(void)raft_conf_set_member(&conf, number(at), comma + 1,
+		                           value(ws, "promote") != NULL);
+	err = cores_command(&s->c, id, (struct raft_event){.kind = RAFT_EV_CHANGE, .conf = &conf});
+	if (err != 0)
+		cores_tracef(&s->c, "%llu: refused (%s)", (llu)id, rfs_strerror(err));
+}
+
+/* transfer ID [PEER]: it hands over, to the best voter if none is named */
+static void cmd_transfer(struct script *s, const struct words *ws, raft_id id)
+{
+	int err = cores_command(
+	        &s->c, id,
+	        (struct raft_event){.kind = RAFT_EV_TRANSFER, .peer = number(word(ws, 2))});
+
+	if (err != 0)
+		cores_tracef(&s->c, "%llu: refused (%s)", (llu)id, rfs_strerror(err));
 }
 
 static void cmd_persist(struct script *s, const struct words *ws)
@@ -447,6 +494,12 @@ static bool run_node_command(struct script *s, const char *cmd, const struct wor
 		cores_step(c, id,
 		           (struct raft_event){.kind = RAFT_EV_PEER_DOWN,
 		                               .peer = number(word(ws, 2))});
+	else if (strcmp(cmd, "compact") == 0)
+		cores_cut(c, id, ws->n > 2 ? number(word(ws, 2)) : UINT64_MAX);
+	else if (strcmp(cmd, "change") == 0)
+		cmd_change(s, ws, id);
+	else if (strcmp(cmd, "transfer") == 0)
+		cmd_transfer(s, ws, id);
 	else if (strcmp(cmd, "persist") == 0)
 		cmd_persist(s, ws);
 	else if (strcmp(cmd, "slow") == 0)
@@ -512,6 +565,8 @@ static void run_look(struct script *s, const char *cmd, const struct words *ws)
 			continue;
 		if (strcmp(cmd, "status") == 0)
 			cores_trace_status(&s->c, &s->c.node[i - 1]);
+		else if (strcmp(cmd, "conf") == 0)
+			cores_trace_conf(&s->c, &s->c.node[i - 1]);
 		else
 			cores_trace_log(&s->c, &s->c.node[i - 1]);
 	}
@@ -531,7 +586,7 @@ void script_run(struct script *s, const char *line)
 		cmd_nodes(s, &ws);
 	else if (!s->started)
 		complain(s, "ERROR: begin with nodes N");
-	else if (strcmp(cmd, "status") == 0 || strcmp(cmd, "log") == 0)
+	else if (strcmp(cmd, "status") == 0 || strcmp(cmd, "conf") == 0 || strcmp(cmd, "log") == 0)
 		run_look(s, cmd, &ws);
 	else if (!run_cluster_command(s, cmd, &ws) &&
 	         (cores_node(&s->c, number(word(&ws, 1))) == NULL ||

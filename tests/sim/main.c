@@ -20,7 +20,8 @@
 static const uint64_t kept_seeds[] = {1};
 
 struct totals {
-	uint64_t seeds, failed, simulated_us, steps, elections, committed, answered, crashes;
+	uint64_t seeds, failed, simulated_us, steps, elections, committed, answered, crashes,
+	        transfers, changes;
 };
 
 static void add(struct totals *t, const struct sim *s)
@@ -32,6 +33,8 @@ static void add(struct totals *t, const struct sim *s)
 	t->committed += s->committed;
 	t->answered += s->answered;
 	t->crashes += s->crashes;
+	t->transfers += s->transfers;
+	t->changes += s->changes;
 }
 
 static void free_sim(struct sim *s)
@@ -106,11 +109,13 @@ static void report(const struct totals *t, uint64_t wall_ns)
 
 	(void)printf("%llu seeds, %.0f cluster-seconds in %.1f s (%.0f a second), %llu steps, %llu "
 	             "elections, "
-	             "%llu entries committed, %llu answers judged, %llu crashes\n",
+	             "%llu entries committed, %llu answers judged, %llu crashes, %llu transfers, "
+	             "%llu changes of members\n",
 	             (unsigned long long)t->seeds, simulated, wall,
 	             simulated / (wall > 0 ? wall : 1), (unsigned long long)t->steps,
 	             (unsigned long long)t->elections, (unsigned long long)t->committed,
-	             (unsigned long long)t->answered, (unsigned long long)t->crashes);
+	             (unsigned long long)t->answered, (unsigned long long)t->crashes,
+	             (unsigned long long)t->transfers, (unsigned long long)t->changes);
 	(void)printf("sim: %llu passed, %llu failed\n", (unsigned long long)(t->seeds - t->failed),
 	             (unsigned long long)t->failed);
 }

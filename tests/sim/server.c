@@ -197,6 +197,22 @@ static void arm_tick(struct sim_server *v)
 	sim_post(v->sim, at_us - v->sim->now_us, SIM_TICK, v->at)->life = v->life;
 }
 
+static void trace_conf(struct sim_server *v, const struct raft_notice *n)
+{
+	const struct raft_conf *c = raft_get_conf_at(v->raft, n->index, NULL);
+	unsigned voters = 0, old = 0, learners = 0;
+
+	for (unsigned i = 0; c != NULL && i < c->n_voters; i++)
+		voters |= 1u << (c->voters[i] - 1);
+	for (unsigned i = 0; c != NULL && i < c->n_old; i++)
+		old |= 1u << (c->old[i] - 1);
+	for (unsigned i = 0; c != NULL && i < c->n_learners; i++)
+		learners |= 1u << (c->learners[i] - 1);
+	sim_trace(v->sim, "server %u: configuration %llu %s: voters %x old %x learners %x",
+	          v->at + 1, (unsigned long long)n->index,
+	          n->kind == RAFT_NOTE_CONF ? "in force" : "committed", voters, old, learners);
+}
+
 static void trace_notices(struct sim_server *v)
 {
 	for (size_t i = 0; i < v->out.n_notices; i++) {
@@ -205,6 +221,13 @@ static void trace_notices(struct sim_server *v)
 		if (n->kind == RAFT_NOTE_PROTOCOL)
 			sim_fail(v->sim, "server %u: protocol broken by %llu: %s", v->at + 1,
 			         (unsigned long long)n->peer, n->text != NULL ? n->text : "");
+		if (n->kind == RAFT_NOTE_TRANSFER_END) {
+			v->sim->transfers += n->text == NULL;
+			sim_trace(v->sim, "server %u: transfer to %llu: %s", v->at + 1,
+			          (unsigned long long)n->peer, n->text != NULL ? n->text : "done");
+		}
+		if (n->kind == RAFT_NOTE_CONF || n->kind == RAFT_NOTE_CONF_COMMITTED)
+			trace_conf(v, n);
 		if (n->kind == RAFT_NOTE_ROLE || n->kind == RAFT_NOTE_TRUNCATE)
 			sim_trace(v->sim, "server %u: %s term %llu index %llu", v->at + 1,
 			          n->kind == RAFT_NOTE_ROLE ? raft_role_name(n->role) : "truncates",
@@ -219,6 +242,7 @@ static void step(struct sim_server *v, struct raft_event ev)
 
 	ev.now_ms = sim_now_ms(v->sim);
 	v->sim->steps++;
+	v->conf_before = *raft_get_conf(v->raft);
 	raft_step(v->raft, &ev, out);
 	if (out->state_changed)
 		wal_set_state(v->wal, out->term, out->vote, out->state_epoch);
@@ -288,6 +312,25 @@ static void take_read(struct sim_server *v, const struct sim_request *q)
 	step(v, (struct raft_event){.kind = RAFT_EV_READ, .read_ctx = ctx});
 }
 
+/* ---- administration ---- */
+
+void server_change(struct sim_server *v, const struct raft_conf *conf)
+{
+	if (!v->up || v->paused || v->role != RAFT_LEADER)
+		return;
+	step(v, (struct raft_event){.kind = RAFT_EV_CHANGE, .conf = conf});
+	v->sim->changes += v->out.error == 0;
+	end_turn(v);
+}
+
+void server_transfer(struct sim_server *v, raft_id to)
+{
+	if (!v->up || v->paused)
+		return;
+	step(v, (struct raft_event){.kind = RAFT_EV_TRANSFER, .peer = to});
+	end_turn(v);
+}
+
 /* ---- the disk ---- */
 
 static void take_disk(struct sim_server *v)
@@ -317,6 +360,28 @@ static void take_disk(struct sim_server *v)
 }
 
 /* ---- life ---- */
+
+/* The core wants to see the payload of configurations. */
+static void read_confs(struct sim_server *v, struct raft_entry *entries, size_t n)
+{
+	struct rfs_err err = {0};
+	struct raft_entry e;
+
+	for (size_t i = 0; i < n; i++) {
+		if (entries[i].kind != RAFT_ENTRY_CONFIG)
+			continue;
+		if (wal_read(v->wal, entries[i].pos.index, 1, UINT64_MAX, &e, &err) != 1)
+			sim_fail(v->sim, "server %u: wal_read: %s", v->at + 1, err.msg);
+		entries[i].data = mem_dup(e.data, e.len);
+	}
+}
+
+static void free_confs(struct raft_entry *entries, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (entries[i].kind == RAFT_ENTRY_CONFIG)
+			free((void *)(uintptr_t)entries[i].data);
+}
 
 void server_start(struct sim_server *v)
 {
@@ -358,9 +423,12 @@ void server_start(struct sim_server *v)
 	for (size_t i = 0; i < rr.n; i++)
 		rfs_check(wal_entry_at(v->wal, rec.base.index + 1 + i, &entries[i]));
 	rr.entries = entries;
-	for (unsigned i = 0; i < s->plan.servers; i++)
+	for (unsigned i = 0; v->at < s->plan.founders && i < s->plan.founders; i++)
 		rr.conf.voters[rr.conf.n_voters++] = i + 1;
+	read_confs(v, entries, rr.n);
 	v->raft = raft_new(&ropts, &rr, sim_now_ms(s));
+	if (v->raft == NULL)
+		sim_fail(s, "server %u: a configuration in its log makes no sense", v->at + 1);
 	v->up = true;
 	v->paused = v->dying = v->disk_busy = false;
 	v->life++;
@@ -371,6 +439,7 @@ void server_start(struct sim_server *v)
 	watch_started(v, &rec);
 	for (size_t i = 0; i < rr.n; i++)
 		watch_append(v, &entries[i], 1);
+	free_confs(entries, rr.n);
 	free(entries);
 	step(v, (struct raft_event){.kind = RAFT_EV_TICK});
 	end_turn(v);
@@ -459,7 +528,8 @@ static void dispatch(struct sim_server *v, struct sim_event *e)
 	case SIM_FAULT:
 	case SIM_RESTART:
 	case SIM_RESUME:
-	case SIM_HEAL: rfs_die("not a server's event");
+	case SIM_HEAL:
+	case SIM_OPERATE: rfs_die("not a server's event");
 	}
 	if (v->up)
 		end_turn(v);

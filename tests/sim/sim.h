@@ -20,7 +20,7 @@
 #include "../support/memfs.h"
 #include "../support/rng.h"
 
-#define SIM_SERVERS_MAX 5
+#define SIM_SERVERS_MAX 7
 #define SIM_CLIENTS_MAX 6
 #define SIM_KEYS        3
 #define SIM_HISTORY_MAX 4096 /* operations on one key */
@@ -30,14 +30,15 @@ struct sim;
 /* What the seed decided for this run: every run has its own subset of faults and its own rates
  * (swarm testing: Groce et al., ISSTA 2012). Chances in permille, times in microseconds. */
 struct sim_plan {
-	unsigned servers, clients;
+	unsigned servers, founders, clients; /* the other servers wait to be added */
 	unsigned drop, duplicate;
 	uint64_t delay_min_us, delay_max_us;
 	unsigned slow_message; /* a message that takes up to half a second */
 	uint64_t disk_min_us, disk_max_us;
 	unsigned slow_disk;      /* a sync that takes up to half a second */
 	uint64_t fault_every_us; /* on average; 0: none */
-	unsigned crash, crash_all, partition, one_way, pause, disk_crash; /* weights among faults */
+	unsigned crash, crash_all, partition, one_way, pause, disk_crash,
+	        transfer, change; /* weights among faults */
 	unsigned client_retry_us;
 	uint64_t run_us; /* faults and load */
 };
@@ -53,6 +54,7 @@ enum sim_event_kind {
 	SIM_RESTART, /* server */
 	SIM_RESUME,  /* server */
 	SIM_HEAL,    /* world: all links */
+	SIM_OPERATE, /* world: after the faults, an operator who wants every server to vote */
 };
 
 struct sim_message {
@@ -113,6 +115,7 @@ struct sim_server {
 	struct store *store;
 	struct raft *raft;
 	struct raft_out out;
+	struct raft_conf conf_before; /* in force before the present step */
 	enum raft_role role;
 	uint64_t tick_at_us;
 	bool disk_busy;
@@ -179,7 +182,7 @@ struct sim {
 	jmp_buf failed;
 	char failure[512];
 	/* for the report */
-	uint64_t steps, elections, committed, answered, crashes;
+	uint64_t steps, elections, committed, answered, crashes, transfers, changes;
 };
 
 /* world.c */
@@ -197,6 +200,8 @@ void sim_message_free(struct sim_message *m);
 void server_init(struct sim_server *v, struct sim *s, unsigned at);
 void server_start(struct sim_server *v);
 void server_crash(struct sim_server *v);
+void server_change(struct sim_server *v, const struct raft_conf *conf);
+void server_transfer(struct sim_server *v, raft_id to); /* 0: the best voter */
 void server_free(struct sim_server *v);
 void server_take(struct sim_server *v, struct sim_event *e);
 

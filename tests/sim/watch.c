@@ -8,6 +8,7 @@
 #include "../../src/base/check.h"
 #include "../../src/base/crc.h"
 #include "../../src/base/mem.h"
+#include "../../src/raft/conf.h"
 
 /* Log Matching: (index, term) names one entry with one predecessor, for ever. */
 struct known_entry {
@@ -88,6 +89,26 @@ void watch_free(struct sim_watch *w)
 
 /* ---- logs ---- */
 
+/* A leader appends a configuration only when the one before it is committed, and an entry of its
+ * own term is. */
+static void check_change(struct sim_server *v, raft_index index)
+{
+	struct raft_status st;
+	raft_index before = 0;
+
+	raft_get_status(v->raft, &st);
+	if (st.role != RAFT_LEADER || raft_term_at(v->raft, index) != st.term)
+		return;
+	(void)raft_get_conf_at(v->raft, index - 1, &before);
+	if (before > st.commit)
+		sim_fail(v->sim, "leader %u appends configuration %llu while %llu is not committed",
+		         v->at + 1, ull(index), ull(before));
+	if (raft_term_at(v->raft, st.commit) != st.term)
+		sim_fail(v->sim,
+		         "leader %u appends configuration %llu before a commit in term %llu",
+		         v->at + 1, ull(index), ull(st.term));
+}
+
 void watch_append(struct sim_server *v, const struct raft_entry *entries, size_t n)
 {
 	struct sim_watch *w = v->sim->watch;
@@ -109,6 +130,8 @@ void watch_append(struct sim_server *v, const struct raft_entry *entries, size_t
 			         "log matching: server %u has another entry %llu of term %llu",
 			         v->at + 1, ull(key.index), ull(key.term));
 		}
+		if (e->kind == RAFT_ENTRY_CONFIG)
+			check_change(v, e->pos.index);
 		if (e->pos.index <= v->seen_commit)
 			sim_fail(v->sim, "server %u: committed entry %llu replaced", v->at + 1,
 			         ull(e->pos.index));
@@ -135,15 +158,27 @@ static bool is_durable(const struct sim_server *v, raft_index index, raft_term t
 
 /* ---- commit ---- */
 
+struct wanted {
+	struct sim *sim;
+	raft_index index;
+	raft_term term;
+};
+
+static uint64_t has_durable(const void *ctx, raft_id id)
+{
+	const struct wanted *w = ctx;
+
+	return is_durable(&w->sim->servers[id - 1], w->index, w->term);
+}
+
 static void check_quorum(struct sim_server *v, raft_index index, raft_term term)
 {
-	unsigned have = 0;
+	struct wanted w = {v->sim, index, term};
 
-	for (unsigned i = 0; i < v->sim->plan.servers; i++)
-		have += is_durable(&v->sim->servers[i], index, term);
-	if (have <= v->sim->plan.servers / 2)
-		sim_fail(v->sim, "server %u: entry %llu committed while durable on %u of %u",
-		         v->at + 1, ull(index), have, v->sim->plan.servers);
+	/* the first to commit has counted by what was in force before this step */
+	if (raft_conf_quorum(&v->conf_before, has_durable, &w) == 0)
+		sim_fail(v->sim, "server %u: entry %llu committed while no quorum has it durable",
+		         v->at + 1, ull(index));
 }
 
 static void check_commit(struct sim_server *v, const struct raft_status *st)

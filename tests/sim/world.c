@@ -155,9 +155,11 @@ void sim_send(struct sim *s, struct sim_server *from, const struct raft_msg *m)
 void sim_plan_draw(struct sim_plan *p, struct rng *r)
 {
 	static const unsigned sizes[] = {3, 3, 3, 3, 5, 5, 1, 2, 4};
+	unsigned founders = sizes[rng_below(r, sizeof(sizes) / sizeof(sizes[0]))];
 
 	*p = (struct sim_plan){
-	        .servers = sizes[rng_below(r, sizeof(sizes) / sizeof(sizes[0]))],
+	        .servers = founders,
+	        .founders = founders,
 	        .clients = (unsigned)rng_between(r, 2, SIM_CLIENTS_MAX),
 	        .delay_min_us = rng_between(r, 10, 200),
 	        .delay_max_us = rng_between(r, 200, 10000),
@@ -182,6 +184,11 @@ void sim_plan_draw(struct sim_plan *p, struct rng *r)
 	p->partition = rng_permille(r, 600) ? (unsigned)rng_below(r, 10) : 0;
 	p->one_way = rng_permille(r, 400) ? (unsigned)rng_below(r, 10) : 0;
 	p->pause = rng_permille(r, 400) ? (unsigned)rng_below(r, 10) : 0;
+	p->transfer = rng_permille(r, 500) ? (unsigned)rng_below(r, 10) : 0;
+	if (rng_permille(r, 400)) {
+		p->change = (unsigned)rng_between(r, 1, 20);
+		p->servers += (unsigned)rng_below(r, SIM_SERVERS_MAX - founders + 1);
+	}
 }
 
 static void crash(struct sim *s, struct sim_server *v)
@@ -236,11 +243,43 @@ static void resume_server(struct sim *s, struct sim_server *v)
 	free(held);
 }
 
+/* Any servers as voters, some of the others as learners. */
+static void change_members(struct sim *s)
+{
+	struct raft_conf conf = {0};
+
+	while (conf.n_voters == 0) {
+		conf.n_learners = 0;
+		for (unsigned i = 0; i < s->plan.servers; i++) {
+			uint64_t what = rng_below(&s->rng, 5);
+
+			if (what < 3)
+				conf.voters[conf.n_voters++] = i + 1;
+			else if (what == 3)
+				conf.learners[conf.n_learners++] = i + 1;
+		}
+	}
+	for (unsigned i = 0; i < s->plan.servers; i++)
+		server_change(&s->servers[i], &conf);
+}
+
+/* The last word is that all are voters. */
+static void operate(struct sim *s)
+{
+	struct raft_conf all = {0};
+
+	for (unsigned i = 0; i < s->plan.servers; i++)
+		all.voters[all.n_voters++] = i + 1;
+	for (unsigned i = 0; i < s->plan.servers; i++)
+		server_change(&s->servers[i], &all);
+	sim_post(s, 200000, SIM_OPERATE, 0);
+}
+
 static void one_fault(struct sim *s)
 {
 	const struct sim_plan *p = &s->plan;
-	unsigned sum =
-	        p->crash + p->crash_all + p->partition + p->one_way + p->pause + p->disk_crash;
+	unsigned sum = p->crash + p->crash_all + p->partition + p->one_way + p->pause +
+	               p->disk_crash + p->transfer + p->change;
 	struct sim_server *v = &s->servers[rng_below(&s->rng, p->servers)];
 	uint64_t pick = rng_below(&s->rng, sum);
 
@@ -257,6 +296,13 @@ static void one_fault(struct sim *s)
 		partition(s, true);
 	} else if ((pick -= p->one_way) < p->pause) {
 		pause_server(s, v);
+	} else if ((pick -= p->pause) < p->transfer) {
+		/* whoever leads, or believes to */
+		for (unsigned i = 0; i < p->servers; i++)
+			if (s->servers[i].role == RAFT_LEADER)
+				server_transfer(&s->servers[i], rng_below(&s->rng, 2) * v->id);
+	} else if ((pick -= p->transfer) < p->change) {
+		change_members(s);
 	} else if (v->up) {
 		/* cut by the power in the middle of its next disk round; up again later */
 		v->dying = true;
@@ -285,6 +331,8 @@ static void calm_down(struct sim *s)
 		if (!v->up)
 			server_start(v);
 	}
+	if (s->plan.change > 0)
+		sim_post(s, 0, SIM_OPERATE, 0);
 }
 
 /* ---- the run ---- */
@@ -307,6 +355,7 @@ static void take(struct sim *s, struct sim_event *e)
 		break;
 	case SIM_RESUME: resume_server(s, v); break;
 	case SIM_HEAL: heal(s); break;
+	case SIM_OPERATE: operate(s); break;
 	}
 	free(e);
 }
@@ -323,7 +372,10 @@ static bool settled(const struct sim *s)
 		raft_get_status(s->servers[i].raft, &st);
 		if (i == 0)
 			applied = st.last.index;
-		if (store_applied(s->servers[i].store).index != applied || st.leader == 0)
+		if (store_applied(s->servers[i].store).index != applied || st.leader == 0 ||
+		    st.conf_index > st.commit ||
+		    raft_get_conf(s->servers[i].raft)->n_voters != s->plan.servers ||
+		    raft_get_conf(s->servers[i].raft)->n_old > 0)
 			return false;
 	}
 	return true;

@@ -1,5 +1,6 @@
 #include "cores.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,6 +49,12 @@ static void log_copy(struct core_log *to, const struct core_log *from)
 	to->base = from->base;
 	to->n = 0;
 	log_put(to, from->e, from->n);
+}
+
+static void log_reset(struct core_log *log, struct raft_pos pos)
+{
+	log->base = pos;
+	log->n = 0;
 }
 
 static void write_add(struct core *k, struct core_write w)
@@ -140,6 +147,9 @@ void cores_free(struct cores *c)
 	free(c->committed);
 	free(c->leaders);
 	free(c->ballots);
+	for (size_t i = 0; i < c->n_texts; i++)
+		free(c->texts[i]);
+	free(c->texts);
 	*c = (struct cores){0};
 }
 
@@ -166,6 +176,12 @@ void cores_set_disk(struct cores *c, raft_id id, raft_term term, raft_id vote, s
 void cores_boot(struct cores *c, raft_id id)
 {
 	struct core *k = cores_node(c, id);
+
+	/* A crash may have left the log behind the state machine, or in conflict with it. */
+	if (k->installed.index > k->disk.base.index &&
+	    core_log_term(&k->disk, k->installed.index) != k->installed.term)
+		log_reset(&k->disk, k->installed);
+
 	struct raft_recovered rec = {.base = k->disk.base,
 	                             .entries = k->disk.e,
 	                             .n = k->disk.n,
@@ -173,7 +189,12 @@ void cores_boot(struct cores *c, raft_id id)
 	                             .vote = k->disk_vote,
 	                             .applied = k->applied};
 
-	rec.conf = c->conf;
+	if (k->has_applied_conf) {
+		rec.conf = k->applied_conf;
+		rec.conf_index = k->applied_conf_index;
+	} else if (!k->joining) {
+		rec.conf = c->conf;
+	}
 	log_copy(&k->log, &k->disk);
 	k->commit = 0;
 	k->checked = 0;
@@ -197,12 +218,148 @@ void cores_crash(struct cores *c, raft_id id)
 
 void cores_put(struct cores *c, const struct raft_msg *m)
 {
-	struct cores_msg copy = {*m};
+	struct cores_msg copy = {.m = *m};
 
 	if (m->n > 0 && m->entries != NULL)
 		copy.m.entries = mem_dup(m->entries, m->n * sizeof(*m->entries));
 	c->net = mem_grow(c->net, &c->cap_net, c->n_net + 1, sizeof(copy));
 	c->net[c->n_net++] = copy;
+}
+
+/* ---- snapshots ---- */
+
+static void keep_conf(struct core *k, const struct raft_conf *conf, raft_index index)
+{
+	k->has_applied_conf = true;
+	k->applied_conf = *conf;
+	k->applied_conf_index = index;
+}
+
+static void log_cut(struct core_log *log, struct raft_pos pos)
+{
+	size_t drop = (size_t)(pos.index - log->base.index);
+
+	log->base = pos;
+	log->n -= drop;
+	memmove(log->e, log->e + drop, log->n * sizeof(*log->e));
+}
+
+void cores_apply(struct cores *c, raft_id id)
+{
+	struct core *k = cores_node(c, id);
+	const struct raft_conf *conf;
+	raft_index at = 0;
+
+	if (k->r == NULL || k->commit <= k->applied || k->commit <= k->log.base.index)
+		return;
+	conf = raft_get_conf_at(k->r, k->commit, &at);
+	keep_conf(k, conf, at);
+	k->applied = k->commit;
+	k->installed = (struct raft_pos){k->commit, core_log_term(&k->log, k->commit)};
+	(void)c;
+}
+
+void cores_cut(struct cores *c, raft_id id, raft_index index)
+{
+	struct core *k = cores_node(c, id);
+	struct raft_event ev = {.kind = RAFT_EV_LOG_CUT};
+	struct raft_status st;
+	const struct raft_conf *conf;
+	raft_index at = 0;
+
+	if (k->r == NULL)
+		return;
+	raft_get_status(k->r, &st);
+	index = index < k->commit ? index : k->commit;
+	index = index < st.durable ? index : st.durable;
+	if (index <= k->log.base.index)
+		return;
+	conf = raft_get_conf_at(k->r, index, &at);
+	if (k->applied < index || !k->has_applied_conf) {
+		keep_conf(k, conf, at);
+		if (k->applied < index)
+			k->applied = index;
+	}
+	ev.snapshot.pos = (struct raft_pos){index, core_log_term(&k->log, index)};
+	log_cut(&k->log, ev.snapshot.pos);
+	log_cut(&k->disk, ev.snapshot.pos);
+	cores_step(c, id, ev);
+}
+
+/* The state as it is now sets out for `to`. */
+static void snapshot_send(struct cores *c, struct core *k, raft_id to)
+{
+	struct cores_msg s = {.snapshot = true};
+
+	s.m.kind = (enum raft_msg_kind)CORES_SNAPSHOT;
+	s.m.from = k->id;
+	s.m.to = to;
+	s.m.term = k->out.term;
+	s.m.pos = (struct raft_pos){k->commit, core_log_term(&k->log, k->commit)};
+	s.conf = *raft_get_conf_at(k->r, k->commit, &s.conf_index);
+	cores_tracef(c, "%llu -> %llu SNAPSHOT t%llu of %llu@%llu%s", (unsigned long long)k->id,
+	             (unsigned long long)to, (unsigned long long)s.m.term,
+	             (unsigned long long)s.m.pos.index, (unsigned long long)s.m.pos.term,
+	             c->cut[k->id - 1][to - 1] ? " (held up)" : "");
+	c->net = mem_grow(c->net, &c->cap_net, c->n_net + 1, sizeof(s));
+	c->net[c->n_net++] = s;
+}
+
+static void snapshot_report(struct cores *c, const struct cores_msg *s, bool installed)
+{
+	struct raft_event ev = {.kind = RAFT_EV_SNAPSHOT_STATUS};
+
+	ev.snapshot.peer = s->m.to;
+	if (installed)
+		ev.snapshot.pos = s->m.pos;
+	cores_step(c, s->m.from, ev);
+}
+
+/* As src/node/ does it: ask, switch the state, deal with the log, tell the core. */
+static void snapshot_deliver(struct cores *c, const struct cores_msg *s)
+{
+	struct core *k = cores_node(c, s->m.to);
+	struct raft_event ev = {.kind = RAFT_EV_SNAPSHOT_INSTALLED};
+	enum raft_snapshot_fate fate;
+
+	if (k->r == NULL || c->cut[s->m.from - 1][s->m.to - 1]) {
+		snapshot_report(c, s, false);
+		return;
+	}
+	fate = raft_snapshot_fate(k->r, s->m.pos);
+	if (fate == RAFT_SNAPSHOT_USELESS) {
+		cores_tracef(c, "%llu: has no use for a snapshot of %llu@%llu",
+		             (unsigned long long)k->id, (unsigned long long)s->m.pos.index,
+		             (unsigned long long)s->m.pos.term);
+		snapshot_report(c, s, false);
+		return;
+	}
+	if (k->applied > s->m.pos.index)
+		cores_fail(c, "node %llu goes back from %llu to a snapshot of %llu",
+		           (unsigned long long)k->id, (unsigned long long)k->applied,
+		           (unsigned long long)s->m.pos.index);
+	k->applied = s->m.pos.index;
+	k->installed = s->m.pos;
+	keep_conf(k, &s->conf, s->conf_index);
+	if (fate == RAFT_SNAPSHOT_DROP_LOG) {
+		log_reset(&k->log, s->m.pos);
+		log_reset(&k->disk, s->m.pos);
+		for (size_t i = k->n_writes; i > 0; i--) {
+			if (k->writes[i - 1].state)
+				continue;
+			free(k->writes[i - 1].e);
+			k->n_writes--;
+			memmove(k->writes + i - 1, k->writes + i,
+			        (k->n_writes - (i - 1)) * sizeof(*k->writes));
+		}
+	}
+	ev.snapshot.pos = s->m.pos;
+	ev.snapshot.conf = &s->conf;
+	ev.snapshot.conf_index = s->conf_index;
+	if (cores_command(c, k->id, ev) != 0)
+		cores_fail(c, "node %llu refuses a snapshot that it wanted",
+		           (unsigned long long)k->id);
+	snapshot_report(c, s, true);
 }
 
 static struct raft_msg net_take(struct cores *c, size_t i)
@@ -216,16 +373,24 @@ static struct raft_msg net_take(struct cores *c, size_t i)
 
 void cores_deliver(struct cores *c, size_t i)
 {
+	struct cores_msg s = c->net[i];
 	struct raft_msg m = net_take(c, i);
 
+	if (s.snapshot) {
+		snapshot_deliver(c, &s);
+		return;
+	}
 	cores_step(c, m.to, (struct raft_event){.kind = RAFT_EV_MSG, .msg = &m});
 	free((void *)(uintptr_t)m.entries);
 }
 
 void cores_drop(struct cores *c, size_t i)
 {
+	struct cores_msg s = c->net[i];
 	struct raft_msg m = net_take(c, i);
 
+	if (s.snapshot)
+		snapshot_report(c, &s, false);
 	free((void *)(uintptr_t)m.entries);
 }
 
@@ -233,7 +398,8 @@ void cores_duplicate(struct cores *c, size_t i)
 {
 	struct raft_msg m = c->net[i].m;
 
-	cores_put(c, &m);
+	if (!c->net[i].snapshot)
+		cores_put(c, &m);
 }
 
 void cores_stabilize(struct cores *c)
@@ -297,6 +463,13 @@ static void take_reads(struct cores *c, struct core *k)
 	}
 }
 
+/* The core's own entries are borrowed from it. */
+static const void *keep(struct cores *c, const void *data, size_t len)
+{
+	c->texts = mem_grow(c->texts, &c->cap_texts, c->n_texts + 1, sizeof(*c->texts));
+	return c->texts[c->n_texts++] = mem_dup(data, len);
+}
+
 static void take_writes(struct cores *c, struct core *k)
 {
 	bool show = !c->auto_persist || k->slow;
@@ -319,10 +492,13 @@ static void take_writes(struct cores *c, struct core *k)
 			cores_tracef(c, "%llu: writes %llu..%llu", (unsigned long long)k->id,
 			             (unsigned long long)e[0].pos.index,
 			             (unsigned long long)e[n - 1].pos.index);
-		log_put(&k->log, e, n);
-		write_add(k, (struct core_write){.epoch = k->out.log_epoch,
-		                                 .e = mem_dup(e, n * sizeof(*e)),
-		                                 .n = n});
+		struct raft_entry *kept = mem_dup(e, n * sizeof(*e));
+
+		for (size_t i = 0; i < n; i++)
+			if (e[i].kind == RAFT_ENTRY_CONFIG)
+				kept[i].data = keep(c, e[i].data, e[i].len);
+		log_put(&k->log, kept, n);
+		write_add(k, (struct core_write){.epoch = k->out.log_epoch, .e = kept, .n = n});
 	}
 }
 
@@ -338,6 +514,8 @@ static void take_effects(struct cores *c, struct core *k)
 		cores_tracef(c, "%llu: commit %llu", (unsigned long long)k->id,
 		             (unsigned long long)k->commit);
 	}
+	for (size_t i = 0; i < k->out.n_snapshot_to; i++)
+		snapshot_send(c, k, k->out.snapshot_to[i]);
 	take_reads(c, k);
 	k->deadline_ms = k->out.deadline_ms;
 	k->want_flush = k->out.want_flush;
@@ -347,6 +525,7 @@ static void take_effects(struct cores *c, struct core *k)
 static void step_once(struct cores *c, struct core *k, struct raft_event ev)
 {
 	ev.now_ms = c->now_ms;
+	k->conf_before = *raft_get_conf(k->r);
 	raft_step(k->r, &ev, &k->out);
 	take_effects(c, k);
 }
@@ -366,14 +545,22 @@ static void settle(struct cores *c, struct core *k)
 	}
 }
 
-void cores_step(struct cores *c, raft_id id, struct raft_event ev)
+int cores_command(struct cores *c, raft_id id, struct raft_event ev)
 {
 	struct core *k = cores_node(c, id);
+	int err;
 
 	if (k == NULL || k->r == NULL)
-		return;
+		return -ENOTCONN;
 	step_once(c, k, ev);
+	err = k->out.error;
 	settle(c, k);
+	return err;
+}
+
+void cores_step(struct cores *c, raft_id id, struct raft_event ev)
+{
+	(void)cores_command(c, id, ev);
 }
 
 void cores_tick(struct cores *c, raft_id id)
@@ -383,7 +570,6 @@ void cores_tick(struct cores *c, raft_id id)
 
 int cores_propose(struct cores *c, raft_id id, const char *const *texts, size_t n)
 {
-	struct core *k = cores_node(c, id);
 	struct raft_entry *e = mem_calloc(n, sizeof(*e));
 	struct raft_event ev = {.kind = RAFT_EV_PROPOSE};
 	int err;
@@ -394,13 +580,7 @@ int cores_propose(struct cores *c, raft_id id, const char *const *texts, size_t 
 		                           .data = texts[i]};
 	ev.propose.entries = e;
 	ev.propose.n = n;
-	if (k->r == NULL) {
-		free(e);
-		return -1;
-	}
-	step_once(c, k, ev);
-	err = k->out.error;
-	settle(c, k);
+	err = cores_command(c, id, ev);
 	free(e);
 	return err;
 }

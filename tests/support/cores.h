@@ -15,6 +15,7 @@
 
 #define CORES_MAX       9
 #define CORES_READS_MAX 256
+#define CORES_SNAPSHOT  31u /* stands for a kind of message: a snapshot on its way */
 
 struct core_log {
 	struct raft_pos base;
@@ -43,14 +44,21 @@ struct core {
 	struct raft_out out;
 	uint64_t deadline_ms;
 	bool want_flush;
-	bool slow; /* writes stay pending even while the cluster persists by itself */
+	bool joining; /* boots with an empty configuration */
+	bool slow;    /* writes stay pending even while the cluster persists by itself */
 
 	struct core_log log, disk;
 	raft_term disk_term;
 	raft_id disk_vote;
 	raft_index commit;  /* what may be applied */
 	raft_index applied; /* what a restart finds applied */
-	raft_index checked; /* commits compared with the others' so far */
+	/* And the configuration then, once its log was cut or dropped; and the last snapshot. */
+	struct raft_conf applied_conf;
+	raft_index applied_conf_index;
+	bool has_applied_conf;
+	struct raft_pos installed;
+	struct raft_conf conf_before; /* in force before the step that is checked */
+	raft_index checked;           /* commits compared with the others' so far */
 	struct core_write *writes;
 	size_t n_writes, cap_writes;
 	struct core_read reads[CORES_READS_MAX];
@@ -59,6 +67,9 @@ struct core {
 
 struct cores_msg {
 	struct raft_msg m; /* m.entries: own copy, or NULL */
+	bool snapshot;     /* m.kind is none; a whole state up to m.pos, with its configuration */
+	struct raft_conf conf;
+	raft_index conf_index;
 };
 
 struct cores_ballot {
@@ -69,7 +80,8 @@ struct cores_ballot {
 struct cores {
 	struct core node[CORES_MAX]; /* node[id - 1] */
 	unsigned n;
-	struct raft_conf conf; /* what every node finds when it boots; at first all are voters */
+	struct raft_conf conf; /* what every node but a joining one finds when it boots, unless its
+	                          log says otherwise; at first all are voters */
 	uint64_t now_ms;
 	bool auto_persist, auto_flush;
 	bool cut[CORES_MAX][CORES_MAX];
@@ -80,6 +92,9 @@ struct cores {
 	void (*trace)(void *ctx, const char *line);
 	void *trace_ctx;
 	uint32_t hidden; /* bit per message kind: not traced */
+
+	void **texts; /* payloads of configurations; they live as long as the cluster */
+	size_t n_texts, cap_texts;
 
 	/* What the checks remember. */
 	struct raft_entry *committed; /* committed[i - 1]; terms only below a base */
@@ -105,6 +120,12 @@ void cores_boot(struct cores *c, raft_id id);
 void cores_crash(struct cores *c, raft_id id); /* what was not durable is gone */
 
 void cores_step(struct cores *c, raft_id id, struct raft_event ev); /* nothing if it is down */
+/* One step that may be refused, and the rest of its turn; the error of the step. */
+int cores_command(struct cores *c, raft_id id, struct raft_event ev);
+/* What it may apply is on its state machine's disk, whatever becomes of its log. */
+void cores_apply(struct cores *c, raft_id id);
+/* Cut its log behind `index`, or as far as it has applied, whichever is less. */
+void cores_cut(struct cores *c, raft_id id, raft_index index);
 void cores_tick(struct cores *c, raft_id id);
 int cores_propose(struct cores *c, raft_id id, const char *const *texts, size_t n);
 void cores_read(struct cores *c, raft_id id, uint64_t ctx);
@@ -125,6 +146,7 @@ void cores_fail(struct cores *c, const char *fmt, ...) __attribute__((format(pri
 void cores_msg_text(const struct raft_msg *m, char *text, size_t size);
 void cores_trace_notice(struct cores *c, const struct core *k, const struct raft_notice *n);
 void cores_trace_log(struct cores *c, const struct core *k);
+void cores_trace_conf(struct cores *c, const struct core *k);
 void cores_trace_status(struct cores *c, const struct core *k);
 
 /* cores_check.c */

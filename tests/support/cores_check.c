@@ -78,7 +78,7 @@ void cores_check_msg(struct cores *c, const struct core *from, const struct raft
 		struct core *to = cores_node(c, m->to);
 		struct raft_status st = {0};
 
-		if (m->pos.index > core_log_last(&from->disk) ||
+		if (m->pos.index >= from->disk.base.index &&
 		    core_log_term(&from->disk, m->pos.index) != m->pos.term)
 			cores_fail(c, "node %llu acknowledges %llu, which is not durable",
 			           (llu)from->id, (llu)m->pos.index);
@@ -123,7 +123,9 @@ static void commit_one(struct cores *c, const struct core *k, raft_index index)
 	c->committed = mem_grow(c->committed, &c->cap_committed, c->n_committed + 1,
 	                        sizeof(*c->committed));
 	c->committed[c->n_committed++] = e != NULL ? *e : below;
-	if (e != NULL && raft_conf_quorum(&c->conf, has_on_disk, &(struct on_disk){c, e->pos}) == 0)
+	/* Who is the first to commit has counted by what was in force before this step. */
+	if (e != NULL &&
+	    raft_conf_quorum(&k->conf_before, has_on_disk, &(struct on_disk){c, e->pos}) == 0)
 		cores_fail(c, "node %llu commits %llu, which no quorum has on disk", (llu)k->id,
 		           (llu)index);
 }
@@ -151,7 +153,7 @@ static void check_leader(struct cores *c, const struct core *k, const struct raf
 		/* What it had may be replaced once another leads. */
 		if (core_log_term(&peer->disk, core_log_last(&peer->disk)) > st->term)
 			continue;
-		if (p.match >= peer->disk.base.index &&
+		if (p.match >= peer->disk.base.index && p.match >= k->log.base.index &&
 		    core_log_term(&peer->disk, p.match) != raft_term_at(k->r, p.match))
 			cores_fail(c, "leader %llu counts %llu for node %llu, which lacks it",
 			           (llu)k->id, (llu)p.match, (llu)peer->id);
@@ -160,6 +162,35 @@ static void check_leader(struct cores *c, const struct core *k, const struct raf
 			cores_fail(c, "leader %llu has %llu bytes under way", (llu)k->id,
 			           (llu)p.inflight_bytes);
 	}
+}
+
+/* In force is the latest configuration in the log; at most one of them is not committed. */
+static void check_conf(struct cores *c, const struct core *k, const struct raft_status *st)
+{
+	struct raft_conf want = k->has_applied_conf ? k->applied_conf
+	                        : k->joining        ? (struct raft_conf){0}
+	                                            : c->conf;
+	raft_index at = 0;
+	unsigned open = 0;
+
+	for (size_t i = k->log.n; i > 0; i--) {
+		const struct raft_entry *e = &k->log.e[i - 1];
+
+		if (e->kind != RAFT_ENTRY_CONFIG)
+			continue;
+		open += e->pos.index > c->n_committed;
+		if (at == 0 && e->pos.index > k->applied_conf_index &&
+		    raft_conf_decode(&want, e->data, e->len))
+			at = e->pos.index;
+	}
+	if (at == 0 && k->has_applied_conf)
+		at = k->applied_conf_index;
+	if (open > 1)
+		cores_fail(c, "node %llu has two configurations that are not committed",
+		           (llu)k->id);
+	if (st->conf_index != at || !raft_conf_same(raft_get_conf(k->r), &want))
+		cores_fail(c, "node %llu: in force is %llu, the log's latest configuration is %llu",
+		           (llu)k->id, (llu)st->conf_index, (llu)at);
 }
 
 void cores_check_step(struct cores *c, struct core *k)
@@ -174,6 +205,7 @@ void cores_check_step(struct cores *c, struct core *k)
 		commit_one(c, k, k->checked + 1);
 	if (k->commit > st.commit)
 		cores_fail(c, "node %llu applies what is not committed", (llu)k->id);
+	check_conf(c, k, &st);
 	if (st.role == RAFT_LEADER)
 		check_leader(c, k, &st);
 }

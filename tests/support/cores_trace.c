@@ -19,11 +19,30 @@ __attribute__((format(printf, 3, 4))) static void add(char *text, size_t size, c
 	va_end(ap);
 }
 
+static void add_ids(char *text, size_t size, const char *before, const raft_id *ids, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		add(text, size, "%s%llu", i == 0 ? before : ",", (llu)ids[i]);
+}
+
+static void add_conf(char *text, size_t size, const struct raft_conf *c)
+{
+	add_ids(text, size, "voters ", c->voters, c->n_voters);
+	add_ids(text, size, " and ", c->old, c->n_old);
+	add_ids(text, size, " learners ", c->learners, c->n_learners);
+	if (c->n_voters == 0)
+		add(text, size, "nobody");
+}
+
 static void add_entry(char *text, size_t size, const struct raft_entry *e)
 {
+	struct raft_conf c;
+
 	add(text, size, "%llu@%llu ", (llu)e->pos.index, (llu)e->pos.term);
 	if (e->kind == RAFT_ENTRY_NOOP)
 		add(text, size, "noop");
+	else if (e->kind == RAFT_ENTRY_CONFIG && raft_conf_decode(&c, e->data, e->len))
+		add_conf(text, size, &c);
 	else
 		add(text, size, "%.*s", e->len > 16 ? 16 : (int)e->len, (const char *)e->data);
 }
@@ -50,11 +69,16 @@ void cores_msg_text(const struct raft_msg *m, char *text, size_t size)
 	switch (m->kind) {
 	case RAFT_MSG_PRE_VOTE:
 	case RAFT_MSG_VOTE:
+	case RAFT_MSG_TIMEOUT_NOW:
 		add(text, size, " last %llu@%llu%s", (llu)m->pos.index, (llu)m->pos.term,
 		    m->force ? ", forced" : "");
 		break;
 	case RAFT_MSG_PRE_VOTE_RESP:
-	case RAFT_MSG_VOTE_RESP: add(text, size, m->reject ? " no" : " yes"); break;
+	case RAFT_MSG_VOTE_RESP:
+		add(text, size, m->reject ? " no" : " yes");
+		if (m->last > 0)
+			add(text, size, ", removed by %llu", (llu)m->last);
+		break;
 	case RAFT_MSG_APPEND: add_append(m, text, size); break;
 	case RAFT_MSG_APPEND_RESP:
 		if (m->reject)
@@ -76,6 +100,36 @@ void cores_msg_text(const struct raft_msg *m, char *text, size_t size)
 	}
 	if (m->round != 0)
 		add(text, size, "; round %llu", (llu)m->round);
+}
+
+static void trace_conf(struct cores *c, const struct core *k, raft_index index, const char *what)
+{
+	const struct raft_conf *conf = raft_get_conf_at(k->r, index, NULL);
+	char text[200] = "";
+
+	if (conf != NULL)
+		add_conf(text, sizeof(text), conf);
+	cores_tracef(c, "%llu: %s by entry %llu: %s", (llu)k->id, what, (llu)index, text);
+}
+
+void cores_trace_conf(struct cores *c, const struct core *k)
+{
+	char text[400] = "";
+	struct raft_status st;
+
+	if (k->r == NULL)
+		return;
+	raft_get_status(k->r, &st);
+	add_conf(text, sizeof(text), raft_get_conf(k->r));
+	for (unsigned i = 0; i < raft_get_conf(k->r)->n_members; i++) {
+		const struct raft_member *m = &raft_get_conf(k->r)->members[i];
+
+		if (m->address[0] != '\0')
+			add(text, sizeof(text), "; %llu at %s%s", (llu)m->id, m->address,
+			    m->promote ? ", to be promoted" : "");
+	}
+	cores_tracef(c, "%llu: %s, by entry %llu%s", (llu)k->id, text, (llu)st.conf_index,
+	             st.conf_index > st.commit ? ", not committed" : "");
 }
 
 void cores_trace_notice(struct cores *c, const struct core *k, const struct raft_notice *n)
@@ -115,6 +169,34 @@ void cores_trace_notice(struct cores *c, const struct core *k, const struct raft
 	case RAFT_NOTE_QUORUM_LOST: cores_tracef(c, "%llu: hears no quorum", id); break;
 	case RAFT_NOTE_TRUNCATE:
 		cores_tracef(c, "%llu: replaces its log from %llu on", id, (llu)n->index);
+		break;
+	case RAFT_NOTE_CONF: trace_conf(c, k, n->index, "in force"); break;
+	case RAFT_NOTE_CONF_COMMITTED: trace_conf(c, k, n->index, "committed"); break;
+	case RAFT_NOTE_SNAPSHOT:
+		cores_tracef(c, "%llu: %llu needs a snapshot", id, (llu)n->peer);
+		break;
+	case RAFT_NOTE_INSTALLED:
+		cores_tracef(c, "%llu: installs a snapshot of %llu", id, (llu)n->index);
+		break;
+	case RAFT_NOTE_REMOVED:
+		cores_tracef(c, "%llu: was removed by entry %llu, says %llu", id, (llu)n->index,
+		             (llu)n->peer);
+		break;
+	case RAFT_NOTE_CAUGHT_UP:
+		cores_tracef(c, "%llu: learner %llu has caught up", id, (llu)n->peer);
+		break;
+	case RAFT_NOTE_TOO_SLOW:
+		cores_tracef(c, "%llu: learner %llu is too slow", id, (llu)n->peer);
+		break;
+	case RAFT_NOTE_TRANSFER:
+		cores_tracef(c, "%llu: hands over to %llu", id, (llu)n->peer);
+		break;
+	case RAFT_NOTE_TRANSFER_END:
+		if (n->text == NULL)
+			cores_tracef(c, "%llu: has handed over to %llu", id, (llu)n->peer);
+		else
+			cores_tracef(c, "%llu: has not handed over to %llu: %s", id, (llu)n->peer,
+			             n->text);
 		break;
 	case RAFT_NOTE_PROTOCOL:
 		c->n_protocol++;
@@ -158,9 +240,15 @@ void cores_trace_status(struct cores *c, const struct core *k)
 		struct raft_peer_status p;
 
 		if (i + 1 != k->id && raft_get_peer(k->r, i + 1, &p))
-			cores_tracef(
-			        c, "     %llu: match %llu, next %llu, %s, %llu bytes under way",
-			        (llu)p.id, (llu)p.match, (llu)p.next,
-			        p.replicating ? "replicating" : "probing", (llu)p.inflight_bytes);
+			cores_tracef(c,
+			             "     %llu: match %llu, next %llu, %s, %llu bytes under way%s",
+			             (llu)p.id, (llu)p.match, (llu)p.next,
+			             p.replicating ? "replicating"
+			             : p.snapshot  ? "waiting for a snapshot"
+			                           : "probing",
+			             (llu)p.inflight_bytes,
+			             p.leaving     ? ", leaving"
+			             : p.caught_up ? ", caught up"
+			                           : "");
 	}
 }

@@ -230,6 +230,96 @@ START_TEST(test_engines_agree_in_random_work)
 }
 END_TEST
 
+/* "key=value " of all that a view holds. */
+static void view_text(struct store_engine *e, struct engine_view *v, struct buf *out)
+{
+	struct engine_iter *it = e->vt->view_iter(v, (struct engine_bytes){0});
+	struct engine_bytes key, value;
+
+	buf_clear(out);
+	while (e->vt->iter_next(it, &key, &value, NULL) == 1)
+		buf_printf(out, "%.*s=%.*s ", (int)key.len, (const char *)key.p, (int)value.len,
+		           (const char *)value.p);
+	e->vt->iter_close(it);
+}
+
+START_TEST(test_view_stays_as_it_was_while_the_engine_goes_on)
+{
+	struct {
+		struct engine_view *v;
+		struct buf then;
+	} views[4] = {0};
+	uint64_t seed = (uint64_t)_i + 40;
+	struct fixture f;
+	struct buf now;
+
+	setup(&f, _i & 1);
+	buf_init(&now);
+	for (int i = 0; i < 3000; i++) {
+		uint64_t r = next_random(&seed), slot = next_random(&seed) % 4;
+		char key[16], value[32];
+
+		(void)snprintf(key, sizeof(key), "k%u", (unsigned int)(r % 40));
+		(void)snprintf(value, sizeof(value), "v%d", i);
+		if (r % 3 == 0)
+			del(&f, key);
+		else
+			put(&f, key, value);
+		if (r % 13 == 0)
+			commit(&f);
+		if (r % 71 == 0)
+			ck_assert_int_eq(f.e->vt->flush(f.e, NULL), 0);
+		if (r % 193 == 0 && !f.disk)
+			engine_mem_crash(f.e);
+		if (r % 17 != 0)
+			continue;
+		if (views[slot].v == NULL) {
+			views[slot].v = f.e->vt->view_open(f.e);
+			view_text(f.e, views[slot].v, &views[slot].then);
+			continue;
+		}
+		view_text(f.e, views[slot].v, &now);
+		ck_assert_uint_eq(now.len, views[slot].then.len);
+		if (now.len > 0)
+			ck_assert_mem_eq(now.data, views[slot].then.data, now.len);
+		f.e->vt->view_close(views[slot].v);
+		views[slot].v = NULL;
+	}
+	for (int i = 0; i < 4; i++) {
+		if (views[i].v != NULL)
+			f.e->vt->view_close(views[i].v);
+		buf_free(&views[i].then);
+	}
+	buf_free(&now);
+	teardown(&f);
+}
+END_TEST
+
+START_TEST(test_view_does_not_see_the_open_batch)
+{
+	struct engine_view *v;
+	struct fixture f;
+	struct buf text;
+
+	setup(&f, _i);
+	buf_init(&text);
+	put(&f, "a", "1");
+	commit(&f);
+	put(&f, "b", "2");
+	v = f.e->vt->view_open(f.e);
+	commit(&f);
+	put(&f, "a", "3");
+	commit(&f);
+	view_text(f.e, v, &text);
+	ck_assert_uint_eq(text.len, 4);
+	ck_assert_mem_eq(text.data, "a=1 ", 4);
+	f.e->vt->view_close(v);
+	ck_assert_str_eq(list(&f, "", ""), "a=3 b=2 ");
+	buf_free(&text);
+	teardown(&f);
+}
+END_TEST
+
 START_TEST(test_disk_engine_is_refused_to_a_second_opener)
 {
 	struct store_engine *second;
@@ -328,6 +418,8 @@ int main(void)
 	tcase_add_loop_test(tc, test_iterator_merges_batch_and_state_within_a_prefix, 0, 2);
 	tcase_add_loop_test(tc, test_gets_are_allowed_while_an_iterator_is_open, 0, 2);
 	tcase_add_test(tc, test_memory_engine_loses_in_a_crash_what_was_not_flushed);
+	tcase_add_loop_test(tc, test_view_stays_as_it_was_while_the_engine_goes_on, 0, 10);
+	tcase_add_loop_test(tc, test_view_does_not_see_the_open_batch, 0, 2);
 	tcase_add_loop_test(tc, test_engines_agree_in_random_work, 0, 3);
 	tcase_add_test(tc, test_disk_engine_is_refused_to_a_second_opener);
 	tcase_add_loop_test(tc, test_damaged_database_is_refused_by_name, 0, 4);
