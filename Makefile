@@ -58,7 +58,7 @@ GOLDEN      := $(if $(GOLDEN_OBJ),$(B)/golden)
 SIM         := $(if $(SIM_OBJ),$(B)/simulator)
 FUZZERS     := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all up down test check-programs sim bench fuzz asan tsan tidy format cov install help \
+.PHONY: all up down test check-programs sim mutants sim-mutants bench fuzz asan tsan tidy format cov install help \
 	clean deps deps-test deps-dev
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -142,6 +142,11 @@ test: deps-test
 sim: deps-test
 	@$(MAKE) --no-print-directory $(SIM)
 	$(SIM) --seeds $(SEEDS)
+
+## mutants: does the simulator find each of the defects in tests/mutants? (also: sim-mutants)
+mutants sim-mutants: deps-test
+	@$(MAKE) --no-print-directory $(SIM)
+	@B='$(B)' tests/mutants/run.sh $(MUTANTS)
 
 ## asan: the whole test suite under AddressSanitizer and UBSan
 asan:

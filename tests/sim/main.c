@@ -1,14 +1,17 @@
-/* simulator --seeds A..B [--quick] [--verbose]
+/* simulator --seeds A..B [--quick] [--verbose] [--stop]
  *
  * Runs one simulated cluster a seed. --quick: a fresh range of SIM_QUICK_SEEDS seeds behind the
  * ones that ever failed, and one line at the end; the range starts at a number drawn from the
- * kernel, which is printed, so that a failure is replayed with the seed it names. */
+ * kernel, which is printed, so that a failure is replayed with the seed it names. --stop: end with
+ * the first failure, and say in one line what it was and how many seeds it took. */
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include "sim.h"
 #include "../../src/base/clock.h"
 #include "../../src/base/log.h"
@@ -18,6 +21,8 @@
 
 /* Seeds that failed once, each with the defect that it found. */
 static const uint64_t kept_seeds[] = {1};
+
+static char last_failure[sizeof(((struct sim *)0)->failure)];
 
 struct totals {
 	uint64_t seeds, failed, simulated_us, steps, elections, committed, answered, crashes,
@@ -61,6 +66,17 @@ static void free_sim(struct sim *s)
 	free(s);
 }
 
+/* --stop: which seed it is that runs, for a check of the code's own that ends the process. */
+static volatile sig_atomic_t seeds_run;
+
+static void on_abort(int sig)
+{
+	(void)sig;
+	(void)printf("caught after %d seeds: a check of its own\n", (int)seeds_run);
+	(void)fflush(stdout);
+	_exit(1);
+}
+
 static bool run_seed(uint64_t seed, bool verbose, struct totals *t)
 {
 	struct sim *s = mem_zalloc(sizeof(*s));
@@ -84,6 +100,8 @@ static bool run_seed(uint64_t seed, bool verbose, struct totals *t)
 	(void)fflush(stdout);
 	add(t, s);
 	t->failed += !ok;
+	if (!ok)
+		memcpy(last_failure, s->failure, sizeof(last_failure));
 	/* A failed run jumped out of the middle of something: its memory is left to the process. */
 	if (ok)
 		free_sim(s);
@@ -125,9 +143,10 @@ int main(int argc, char **argv)
 	static const struct option options[] = {{"seeds", required_argument, NULL, 's'},
 	                                        {"quick", no_argument, NULL, 'q'},
 	                                        {"verbose", no_argument, NULL, 'v'},
+	                                        {"stop", no_argument, NULL, 'x'},
 	                                        {NULL, 0, NULL, 0}};
 	uint64_t from = 0, to = 0, began = clock_mono_ns();
-	bool verbose = false, ranged = false;
+	bool verbose = false, ranged = false, stop = false;
 	struct totals t = {0};
 	int o;
 
@@ -136,6 +155,10 @@ int main(int argc, char **argv)
 			ranged = parse_range(optarg, &from, &to);
 		} else if (o == 'v') {
 			verbose = true;
+		} else if (o == 'x') {
+			stop = true;
+			(void)signal(SIGABRT, on_abort);
+			(void)signal(SIGSEGV, on_abort);
 		} else if (o != 'q') {
 			ranged = false;
 			break;
@@ -155,8 +178,13 @@ int main(int argc, char **argv)
 		(void)printf("seeds %llu..%llu\n", (unsigned long long)from,
 		             (unsigned long long)to);
 	}
-	for (uint64_t seed = from; seed <= to; seed++)
-		(void)run_seed(seed, verbose, &t);
+	for (uint64_t seed = from; seed <= to; seed++) {
+		seeds_run++;
+		if (!run_seed(seed, verbose, &t) && stop)
+			break;
+	}
+	if (stop && t.failed > 0)
+		(void)printf("caught after %d seeds: %s\n", (int)seeds_run, last_failure);
 	report(&t, clock_mono_ns() - began);
 	return t.failed > 0 ? 1 : 0;
 }

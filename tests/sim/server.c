@@ -335,9 +335,6 @@ void server_transfer(struct sim_server *v, raft_id to)
 
 static void take_disk(struct sim_server *v)
 {
-	struct rfs_err err = {0};
-	struct wal_done done;
-
 	v->disk_busy = false;
 	if (v->dying) {
 		/* The power fails somewhere inside this round: what it had synced stays, of the
@@ -348,6 +345,18 @@ static void take_disk(struct sim_server *v)
 		return;
 	}
 	(void)wal_work(v->wal);
+	watch_synced(v);
+	/* As with a thread of its own: what is done is heard of later, when the core may have gone
+	 * on to something else. */
+	sim_post(v->sim, rng_below(&v->sim->rng, v->sim->plan.disk_max_us), SIM_POLL, v->at)->life =
+	        v->life;
+}
+
+static void take_poll(struct sim_server *v)
+{
+	struct rfs_err err = {0};
+	struct wal_done done;
+
 	wal_poll(v->wal, &done, &err);
 	if (done.error != 0)
 		sim_fail(v->sim, "server %u: log: %s", v->at + 1, err.msg);
@@ -491,6 +500,7 @@ void server_free(struct sim_server *v)
 	free(v->reads);
 	free(v->held);
 	free(v->durable_terms);
+	free(v->disk_terms);
 }
 
 /* ---- events ---- */
@@ -512,6 +522,7 @@ static void dispatch(struct sim_server *v, struct sim_event *e)
 		step(v, (struct raft_event){.kind = RAFT_EV_TICK});
 		break;
 	case SIM_DISK: take_disk(v); break;
+	case SIM_POLL: take_poll(v); break;
 	case SIM_MESSAGE:
 		step(v, (struct raft_event){.kind = RAFT_EV_MSG, .msg = &e->message->msg});
 		break;
@@ -549,7 +560,8 @@ static void free_event(struct sim_event *e)
 /* Takes the event. */
 void server_take(struct sim_server *v, struct sim_event *e)
 {
-	bool of_this_life = e->life == v->life || (e->kind != SIM_TICK && e->kind != SIM_DISK);
+	bool of_this_life = e->life == v->life ||
+	                    (e->kind != SIM_TICK && e->kind != SIM_DISK && e->kind != SIM_POLL);
 
 	if (v->up && of_this_life && hold(v, e))
 		return;

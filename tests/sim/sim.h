@@ -37,8 +37,8 @@ struct sim_plan {
 	uint64_t disk_min_us, disk_max_us;
 	unsigned slow_disk;      /* a sync that takes up to half a second */
 	uint64_t fault_every_us; /* on average; 0: none */
-	unsigned crash, crash_all, partition, one_way, pause, disk_crash,
-	        transfer, change; /* weights among faults */
+	unsigned crash, crash_all, partition, one_way, pause, disk_crash, transfer,
+	        change; /* weights among faults */
 	unsigned client_retry_us;
 	uint64_t run_us; /* faults and load */
 };
@@ -46,6 +46,7 @@ struct sim_plan {
 enum sim_event_kind {
 	SIM_TICK,    /* server: its core's deadline */
 	SIM_DISK,    /* server: a round of its log's writer is done */
+	SIM_POLL,    /* server: it hears what its log's writer has done */
 	SIM_MESSAGE, /* server: a message arrives */
 	SIM_REQUEST, /* server: a client's request arrives */
 	SIM_REPLY,   /* client: an answer arrives */
@@ -130,9 +131,12 @@ struct sim_server {
 
 	/* what watch.c remembers of it */
 	raft_term seen_term, said_term, led_term;
+	raft_id seen_vote; /* in seen_term */
 	raft_index seen_commit, seen_applied, led_last;
 	raft_term *durable_terms; /* of the log it has reported durable, across lives */
 	raft_index durable, cap_durable;
+	raft_term *disk_terms; /* of the log as its disk has it */
+	raft_index disk_last, disk_changed, cap_disk;
 };
 
 enum sim_client_phase { CLIENT_OPENING, CLIENT_RESOLVING, CLIENT_WORKING, CLIENT_DONE };
@@ -217,6 +221,7 @@ void watch_started(struct sim_server *v, const struct wal_recovered *rec);
 void watch_append(struct sim_server *v, const struct raft_entry *entries, size_t n);
 void watch_message(struct sim_server *v, const struct raft_msg *m);
 void watch_step(struct sim_server *v);
+void watch_synced(struct sim_server *v); /* a round of the log's writer is done */
 void watch_applied(struct sim_server *v);
 void watch_reply(struct sim *s, uint64_t session, uint64_t seq, const struct fs_result *r);
 void watch_end(struct sim *s);

@@ -135,9 +135,28 @@ void watch_append(struct sim_server *v, const struct raft_entry *entries, size_t
 		if (e->pos.index <= v->seen_commit)
 			sim_fail(v->sim, "server %u: committed entry %llu replaced", v->at + 1,
 			         ull(e->pos.index));
+		if (e->pos.index < v->disk_changed)
+			v->disk_changed = e->pos.index;
 		if (e->pos.index <= v->durable)
 			v->durable = e->pos.index - 1;
 	}
+}
+
+/* Everything queued so far is on the disk. */
+void watch_synced(struct sim_server *v)
+{
+	raft_index last = wal_last(v->wal).index;
+	size_t cap = v->cap_disk;
+	struct raft_entry e;
+
+	v->disk_terms = mem_grow(v->disk_terms, &cap, last + 1, sizeof(*v->disk_terms));
+	v->cap_disk = cap;
+	for (raft_index i = v->disk_changed; i <= last; i++) {
+		rfs_check(wal_entry_at(v->wal, i, &e));
+		v->disk_terms[i] = e.pos.term;
+	}
+	v->disk_last = last;
+	v->disk_changed = last + 1;
 }
 
 static void set_durable(struct sim_server *v, raft_index to)
@@ -146,8 +165,12 @@ static void set_durable(struct sim_server *v, raft_index to)
 
 	v->durable_terms = mem_grow(v->durable_terms, &cap, to + 1, sizeof(*v->durable_terms));
 	v->cap_durable = cap;
-	for (raft_index i = v->durable + 1; i <= to; i++)
+	for (raft_index i = v->durable + 1; i <= to; i++) {
 		v->durable_terms[i] = raft_term_at(v->raft, i);
+		if (i > v->disk_last || v->disk_terms[i] != v->durable_terms[i])
+			sim_fail(v->sim, "server %u takes entry %llu of term %llu for durable",
+			         v->at + 1, ull(i), ull(v->durable_terms[i]));
+	}
 	v->durable = to;
 }
 
@@ -218,6 +241,22 @@ static void check_commit(struct sim_server *v, const struct raft_status *st)
 
 /* ---- leaders ---- */
 
+struct electorate {
+	struct sim_server *v;
+	raft_term term;
+};
+
+static uint64_t has_voted(const void *ctx, raft_id id)
+{
+	const struct electorate *e = ctx;
+	struct known_vote *k, probe = {0};
+
+	probe.key.voter = id;
+	probe.key.term = e->term;
+	HASH_FIND(hh, e->v->sim->watch->votes, &probe.key, sizeof(probe.key), k);
+	return id == e->v->id || (k != NULL && k->candidate == e->v->id);
+}
+
 static void check_leader(struct sim_server *v, const struct raft_status *st)
 {
 	struct sim_watch *w = v->sim->watch;
@@ -234,6 +273,11 @@ static void check_leader(struct sim_server *v, const struct raft_status *st)
 		         ull(k->leader), v->at + 1, ull(st->term));
 	}
 	if (v->led_term != st->term) {
+		struct electorate e = {v, st->term};
+
+		if (raft_conf_quorum(&v->conf_before, has_voted, &e) == 0)
+			sim_fail(v->sim, "leader %u of term %llu was not elected", v->at + 1,
+			         ull(st->term));
 		/* of entries committed in earlier terms; a late winner of an old term may lack
 		 * newer ones */
 		for (raft_index i = 1; i <= w->n_committed; i++)
@@ -260,6 +304,10 @@ void watch_step(struct sim_server *v)
 	if (st.term < v->seen_term)
 		sim_fail(v->sim, "server %u: term went from %llu to %llu", v->at + 1,
 		         ull(v->seen_term), ull(st.term));
+	if (st.term == v->seen_term && v->seen_vote != 0 && st.vote != v->seen_vote)
+		sim_fail(v->sim, "server %u: its vote in term %llu went from %llu to %llu",
+		         v->at + 1, ull(st.term), ull(v->seen_vote), ull(st.vote));
+	v->seen_vote = st.vote;
 	v->seen_term = st.term;
 	if (st.durable < v->durable)
 		v->durable = st.durable;
@@ -326,6 +374,18 @@ void watch_message(struct sim_server *v, const struct raft_msg *m)
 
 /* ---- recovery ---- */
 
+static void check_recovered_vote(struct sim_server *v, const struct wal_recovered *rec)
+{
+	struct known_vote *k, probe = {0};
+
+	probe.key.voter = v->id;
+	probe.key.term = rec->term;
+	HASH_FIND(hh, v->sim->watch->votes, &probe.key, sizeof(probe.key), k);
+	if (k != NULL && k->candidate != rec->vote)
+		sim_fail(v->sim, "server %u: voted for %llu in term %llu, comes back with %llu",
+		         v->at + 1, ull(k->candidate), ull(rec->term), ull(rec->vote));
+}
+
 void watch_started(struct sim_server *v, const struct wal_recovered *rec)
 {
 	if (rec->term < v->said_term)
@@ -335,7 +395,11 @@ void watch_started(struct sim_server *v, const struct wal_recovered *rec)
 		if (raft_term_at(v->raft, i) != v->durable_terms[i])
 			sim_fail(v->sim, "server %u: entry %llu was durable and is lost", v->at + 1,
 			         ull(i));
+	check_recovered_vote(v, rec);
+	v->disk_changed = 1;
+	watch_synced(v);
 	v->seen_term = rec->term;
+	v->seen_vote = rec->vote;
 	v->seen_commit = v->seen_applied = 0;
 	v->led_term = v->led_last = 0;
 }

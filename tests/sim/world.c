@@ -344,6 +344,7 @@ static void take(struct sim *s, struct sim_event *e)
 	switch (e->kind) {
 	case SIM_TICK:
 	case SIM_DISK:
+	case SIM_POLL:
 	case SIM_MESSAGE:
 	case SIM_REQUEST: server_take(v, e); return;
 	case SIM_REPLY:
