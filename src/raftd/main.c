@@ -123,15 +123,18 @@ static void on_closed(uv_handle_t *h)
 	(void)h;
 }
 
-static void on_stopped(void *ctx)
+static void close_signals(struct daemon *d)
 {
-	struct daemon *d = ctx;
-
 	uv_close((uv_handle_t *)&d->term, on_closed);
 	uv_close((uv_handle_t *)&d->interrupt, on_closed);
 	/* closing gave them their default action back: a second signal must not spoil a clean end */
 	(void)signal(SIGTERM, SIG_IGN);
 	(void)signal(SIGINT, SIG_IGN);
+}
+
+static void on_stopped(void *ctx)
+{
+	close_signals(ctx);
 	log_info("stopped");
 }
 
@@ -186,12 +189,13 @@ static int run(struct daemon *d, const struct config *config, const struct args 
 
 	if (uv_loop_init(&d->loop) != 0)
 		return EXIT_FAILED;
+	start_signals(d); /* one that comes while the node recovers is acted on afterwards */
 	rc = node_start(&d->node, &d->loop, &opts, &err);
 	if (rc != 0) {
 		log_error("%s", err.msg);
 		status = exit_code_of(rc);
-	} else {
-		start_signals(d);
+		d->stopping = true;
+		close_signals(d);
 	}
 	(void)uv_run(&d->loop, UV_RUN_DEFAULT);
 	if (uv_loop_close(&d->loop) != 0)

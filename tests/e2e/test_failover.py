@@ -288,3 +288,33 @@ print(n)
         equal(writer.returncode, 0, "exit code of the writer")
         lines = (m / "log").read_bytes().splitlines()
         equal(lines, [b"%08d" % i for i in range(count)], "records, each once and in order")
+
+
+@limit(90)
+def test_a_rolling_restart_with_sigterm_makes_no_write_wait_for_an_election(env):
+    """A leader that is asked to end hands over first."""
+    script = """
+import os, sys, time
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+slowest = 0
+while not os.path.exists(sys.argv[2]):
+    began = time.monotonic()
+    os.write(fd, b"x")
+    slowest = max(slowest, time.monotonic() - began)
+print(slowest)
+"""
+    with env.cluster(n=3) as cluster:
+        m = cluster.mount()
+        writer = subprocess.Popen([sys.executable, "-c", script, str(m / "log"), str(env.dir / "stop")],
+                                  stdout=subprocess.PIPE)
+        for _ in range(2):
+            for id in cluster.ids:
+                cluster.wait_agreed()
+                cluster.stop(id)
+                cluster.start(id)
+                cluster.wait_leader()
+        (env.dir / "stop").touch()
+        slowest = float(writer.communicate(timeout=slow(30))[0])
+        equal(writer.returncode, 0, "exit code of the writer")
+        env.note(f"slowest write during six restarts: {slowest * 1000:.0f} ms")
+        check(slowest < slow(0.5), f"a write took {slowest:.3f} s")
