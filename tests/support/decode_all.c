@@ -42,7 +42,7 @@ static unsigned decode_raft(const uint8_t *p, size_t n, struct wire_arena *a)
 
 	if (!taken)
 		return 0;
-	rfs_check(m.kind >= RAFT_MSG_PRE_VOTE && m.kind <= RAFT_MSG_READ_RESP);
+	rfs_check(m.kind >= RAFT_MSG_PRE_VOTE && m.kind <= RAFT_MSG_KIND_MAX);
 	rfs_check(m.n == 0 || m.kind == RAFT_MSG_APPEND);
 	for (size_t i = 0; i < m.n; i++) {
 		rfs_check(m.entries[i].pos.index == m.pos.index + 1 + i);
