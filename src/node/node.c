@@ -163,7 +163,7 @@ static void make_conf(const struct node *n, struct raft_conf *conf)
 		conf->voters[conf->n_voters++] = n->config.nodes[i].id;
 }
 
-static void start_core(struct node *n, const struct wal_recovered *rec)
+static int start_core(struct node *n, const struct wal_recovered *rec, struct rfs_err *err)
 {
 	size_t len = rec->last.index - rec->base.index;
 	struct raft_entry *entries = mem_calloc(len, sizeof(*entries));
@@ -194,6 +194,10 @@ static void start_core(struct node *n, const struct wal_recovered *rec)
 	n->commit = state.applied;
 	n->role = RAFT_FOLLOWER;
 	free(entries);
+	if (n->raft == NULL)
+		return rfs_err_set(err, RFS_ECORRUPT,
+		                   "%s: a configuration in the log does not decode", n->data_dir);
+	return 0;
 }
 
 static int recover(struct node *n, struct rfs_err *err)
@@ -216,8 +220,7 @@ static int recover(struct node *n, struct rfs_err *err)
 		return rc;
 	n->incarnation = rec.identity.incarnation;
 	tell_recovered(n, &rec);
-	start_core(n, &rec);
-	return 0;
+	return start_core(n, &rec, err);
 }
 
 /* ---- the loop's handles ---- */

@@ -173,8 +173,8 @@ struct raft_event {
 	union {
 		const struct raft_msg *msg;
 		struct {
-			/* kind, len and data are taken; positions are given by the core. All or
-			 * none. */
+			/* kind (not CONFIG: that is CHANGE), len and data are taken; positions
+			 * are given by the core. All or none. */
 			const struct raft_entry *entries;
 			size_t n;
 		} propose;
@@ -243,8 +243,9 @@ struct raft_read_ready {
 /* The effects of one step, in the order in which to carry them out. Made once by raft_out_init(),
  * reused for every step; the arrays are borrowed from the core until its next step or its end. */
 struct raft_out {
-	/* 0, or PROPOSE refused: RFS_ENOTLEADER, RFS_EBUSYLIMIT (too many uncommitted bytes, or a
-	 * transfer is under way); or TRANSFER refused. */
+	/* 0, or what was asked is refused, and nothing was done. PROPOSE: RFS_ENOTLEADER,
+	 * RFS_EBUSYLIMIT (too many uncommitted bytes, or a transfer is under way). Others: at the
+	 * event. */
 	int error;
 
 	bool state_changed; /* write hard state, report STATE_DURABLE{state_epoch} */

@@ -86,7 +86,8 @@ int raft_leader_propose(struct raft *r, const struct raft_entry *entries, size_t
 	if (r->transfer != 0)
 		return RFS_EBUSYLIMIT;
 	for (size_t i = 0; i < n; i++) {
-		rfs_check(entries[i].len <= RAFT_ENTRY_BYTES_MAX);
+		rfs_check(entries[i].len <= RAFT_ENTRY_BYTES_MAX &&
+		          entries[i].kind != RAFT_ENTRY_CONFIG);
 		bytes += entries[i].len;
 	}
 	/* Something without payload always passes, and one thing at a time, however large. */
