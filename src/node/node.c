@@ -177,6 +177,7 @@ static int start_core(struct node *n, const struct wal_recovered *rec, struct rf
 	        .inflight_bytes_max = NODE_INFLIGHT_BYTES_MAX,
 	        .inflight_msgs_max = NODE_INFLIGHT_MSGS_MAX,
 	        .uncommitted_bytes_max = NODE_UNCOMMITTED_BYTES_MAX,
+	        .commit_delay_ms = NODE_COMMIT_DELAY_MS,
 	};
 	struct raft_recovered state = {
 	        .base = rec->base,
