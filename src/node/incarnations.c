@@ -23,6 +23,19 @@ static void path_of(const struct node *n, const char *name, char *path, size_t s
 	(void)snprintf(path, size, "%s/%s", n->data_dir, name);
 }
 
+static bool parse_line(const char *line, struct node_met *met)
+{
+	char *end;
+
+	errno = 0;
+	met->id = strtoull(line, &end, 10);
+	if (errno != 0 || end == line || *end != ' ')
+		return false;
+	line = end + 1;
+	met->incarnation = strtoull(line, &end, 16);
+	return errno == 0 && end != line && *end == '\n';
+}
+
 int incarnations_load(struct node *n, struct rfs_err *err)
 {
 	char path[CONFIG_PATH_MAX + 16], line[128];
@@ -38,13 +51,9 @@ int incarnations_load(struct node *n, struct rfs_err *err)
 		               : rfs_err_set(err, -errno, "%s: %s", path, rfs_strerror(-errno));
 	while (rc == 0 && fgets(line, sizeof(line), f) != NULL) {
 		struct node_met met;
-		char end;
 
 		number++;
-		if (sscanf(line, "%" SCNu64 " %" SCNx64 "%c", &met.id, &met.incarnation, &end) !=
-		            3 || // NOLINT(cert-err34-c)
-		    end != '\n' ||
-		    n->n_met == CONFIG_NODES_MAX)
+		if (!parse_line(line, &met) || n->n_met == CONFIG_NODES_MAX)
 			rc = rfs_err_set(err, RFS_ECORRUPT, "%s:%u: not a line \"ID INCARNATION\"",
 			                 path, number);
 		else

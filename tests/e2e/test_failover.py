@@ -307,9 +307,12 @@ print(slowest)
         m = cluster.mount()
         writer = subprocess.Popen([sys.executable, "-c", script, str(m / "log"), str(env.dir / "stop")],
                                   stdout=subprocess.PIPE)
+        def caught_up():
+            nodes = cluster.status().values()
+            return len(nodes) == 3 and max(n["last"] for n in nodes) - min(n["applied"] for n in nodes) < 1000
         for _ in range(2):
             for id in cluster.ids:
-                cluster.wait_agreed()
+                wait_for(caught_up, 15, "every node to be nearly where the last one is")
                 cluster.stop(id)
                 cluster.start(id)
                 cluster.wait_leader()
@@ -317,4 +320,4 @@ print(slowest)
         slowest = float(writer.communicate(timeout=slow(30))[0])
         equal(writer.returncode, 0, "exit code of the writer")
         env.note(f"slowest write during six restarts: {slowest * 1000:.0f} ms")
-        check(slowest < slow(0.5), f"a write took {slowest:.3f} s")
+        check(slowest < slow(1), f"a write took {slowest:.3f} s")
