@@ -29,15 +29,20 @@ CLUSTER=$dir/cluster.toml MOUNT=$dir/mnt scripts/up.sh >/dev/null
 pids=$(cat "$dir"/data/*.pid | tr '\n' ',' | sed 's/,$//')
 
 echo "# $(date -u +%F) $(nproc) cores, $(uname -r), commit $(git rev-parse --short HEAD 2>/dev/null || echo none)"
-for rep in 1 2 3; do
-	"$dir/tcpbench" raft "$dir/ext4" 128 1 4000 append
-	"$dir/tcpbench" raft "$dir/ext4" 128 64 2000 append
-	for t in 1 16 64; do
-		"$dir/fsbench" -d "$dir/mnt" -L raftfs -P "$pids" -t "$t" -s 3 -n 20000 -w overwrite
+bench() {
+	"$dir/fsbench" -d "$dir/mnt" -L raftfs -P "$pids" "$@"
+}
+{
+	for rep in 1 2 3; do
+		"$dir/tcpbench" raft "$dir/ext4" 128 1 4000 append
+		"$dir/tcpbench" raft "$dir/ext4" 128 64 2000 append
+		bench -t 1 -s 3 -n 20000 -w overwrite
+		bench -t 64 -s 3 -n 20000 -w overwrite
 	done
-	"$dir/fsbench" -d "$dir/mnt" -L raftfs -P "$pids" -t 1 -s 2 -w create,replace,append,read,stat,rename,unlink
-	"$dir/fsbench" -d "$dir/mnt" -L raftfs -P "$pids" -t 64 -s 2 -n 20000 -w create,append,read,stat
-	"$dir/fsbench" -d "$dir/mnt" -L raftfs -m 64 -w seq
+	bench -t 1 -s 2 -w create,replace,append,read,stat,rename,unlink
+	bench -t 16 -s 2 -n 20000 -w overwrite
+	bench -t 64 -s 2 -n 10000 -w create,append,read,stat
+	bench -m 64 -w seq
 	"$dir/fsbench" -d "$dir/ext4" -L ext4 -t 1 -s 2 -w overwrite_fsync
-done | tee "$out"
+} | tee "$out"
 /usr/bin/python3 tests/bench/ratios.py "$out"
