@@ -19,8 +19,10 @@
 
 #define SIM_QUICK_SEEDS 1000
 
-/* Seeds that failed once, each with the defect that it found. */
-static const uint64_t kept_seeds[] = {1};
+/* Seeds that failed once. So far all of them showed defects of the simulator: 20 and 40 clients whose
+ * timers multiplied, the others invariants that asked too much (of the late winner of an old term, of
+ * what a leader knows of a server that has gone on to a newer one). */
+static const uint64_t kept_seeds[] = {20, 40, 93, 552, 1104, 1728, 1993};
 
 static char last_failure[sizeof(((struct sim *)0)->failure)];
 
