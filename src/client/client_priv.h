@@ -123,6 +123,7 @@ struct link {
 	uint64_t heard_ms;
 	uint64_t asked_ms; /* CLIENT_NEVER: no question open */
 	uint64_t last_asked_ms;
+	uint64_t asked_us, round_trip_us; /* of the last question; 0: none was answered yet */
 };
 
 struct status_wait {
@@ -167,8 +168,10 @@ struct client {
 
 	struct link *links[CONFIG_NODES_MAX];
 	size_t n_links;
-	struct link *target; /* the one that says it leads; usable */
-	struct link *hinted; /* without a target: who leads as others say */
+	struct link *target;  /* the one that says it leads; usable */
+	struct link *hinted;  /* without a target: who leads as others say */
+	struct link *nearest; /* opts.read_local: where reads go; NULL: to be chosen */
+	uint64_t index_seen;  /* the latest state that an answer came from */
 	uint64_t leader_term;
 	uint64_t leader_heard_ms;
 	uint64_t no_target_since_ms, ask_at_ms;

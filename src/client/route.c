@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "../base/check.h"
+#include "../base/clock.h"
 #include "../base/log.h"
 #include "client_priv.h"
 
@@ -14,6 +15,7 @@ static void ask(struct link *l)
 	if (!l->up || l->asked_ms != CLIENT_NEVER)
 		return;
 	l->asked_ms = l->last_asked_ms = client_now(c);
+	l->asked_us = clock_mono_ns() / 1000;
 	wire_put_status_request(link_out(l), ++c->last_id);
 }
 
@@ -77,6 +79,58 @@ static void follow_hint(struct client *c, raft_id id, const char *address)
 		link_dial_soon(l);
 	else if (l->last_asked_ms + CLIENT_ASK_MS <= client_now(c))
 		ask(l);
+}
+
+/* ---- reads that need no leader ---- */
+
+static bool is_local(const struct client *c, const struct client_req *r)
+{
+	return c->opts.read_local && !fs_op_is_write(r->op.kind);
+}
+
+/* By the time that a question took. Chosen once and kept until it is lost: going from one to another
+ * costs waiting for the slower one's state. */
+static struct link *nearest(struct client *c)
+{
+	if (c->nearest != NULL)
+		return c->nearest;
+	for (size_t i = 0; i < c->n_links; i++) {
+		struct link *l = c->links[i];
+
+		if (l->usable && l->round_trip_us != 0 &&
+		    (c->nearest == NULL || l->round_trip_us < c->nearest->round_trip_us))
+			c->nearest = l;
+	}
+	return c->nearest;
+}
+
+static uint64_t nearest_doubt_at(const struct client *c)
+{
+	return c->nearest != NULL && c->nearest->n_open > 0
+	               ? c->nearest->progress_ms + CLIENT_DOUBT_MS
+	               : CLIENT_NEVER;
+}
+
+/* What it owed goes to another one; it may come back when it answers the question. */
+static void leave_silent_nearest(struct client *c)
+{
+	struct link *l = c->nearest;
+	struct client_req *r, *next;
+
+	if (nearest_doubt_at(c) > client_now(c))
+		return;
+	HASH_ITER (hh, c->by_id, r, next) {
+		if (is_local(c, r) && req_clear_open(r, l))
+			req_move(r, REQ_OUTBOX);
+	}
+	c->nearest = NULL;
+	l->round_trip_us = 0;
+	ask(l);
+}
+
+static struct link *link_for(struct client *c, const struct client_req *r)
+{
+	return is_local(c, r) ? nearest(c) : c->target;
 }
 
 /* ---- the target ---- */
@@ -165,9 +219,15 @@ void route_link_lost(struct link *l)
 	struct client_req *r, *next;
 
 	HASH_ITER (hh, c->by_id, r, next) {
-		if (req_clear_open(r, l))
-			r->maybe = true;
+		if (!req_clear_open(r, l))
+			continue;
+		r->maybe = true;
+		if (is_local(c, r))
+			req_move(r, REQ_OUTBOX);
 	}
+	l->round_trip_us = 0;
+	if (c->nearest == l)
+		c->nearest = NULL;
 	if (c->target != l)
 		return;
 	drop_target(c);
@@ -201,6 +261,9 @@ void route_take_status(struct link *l, const struct wire_status *st)
 	check_cluster(l, st);
 	if (!l->usable)
 		return;
+	l->round_trip_us = clock_mono_ns() / 1000 - l->asked_us + 1;
+	if (c->nearest == NULL && c->lists[REQ_OUTBOX] != NULL)
+		client_schedule(c);
 	for (size_t i = 0; i < st->n_members; i++)
 		(void)link_learn(c, st->members[i].id, st->members[i].address);
 	if (st->leader_id != 0 && st->leader_id == l->id) {
@@ -257,7 +320,9 @@ void route_take_reply(struct link *l, const struct wire_reply *reply)
 	l->progress_ms = client_now(c);
 	if (c->stalled)
 		client_schedule(c);
-	if (err == RFS_ENOTLEADER || err == RFS_ESHUTDOWN || err == RFS_EUNKNOWN) {
+	if (is_local(c, r) && err <= RFS_ENOTLEADER) {
+		make_busy(r);
+	} else if (err == RFS_ENOTLEADER || err == RFS_ESHUTDOWN || err == RFS_EUNKNOWN) {
 		r->maybe = r->maybe || err == RFS_EUNKNOWN;
 		take_refusal(l, reply);
 	} else if (err == RFS_EBUSYLIMIT) {
@@ -266,6 +331,8 @@ void route_take_reply(struct link *l, const struct wire_reply *reply)
 	} else if (err == RFS_ESESSION) {
 		take_session_end(r, reply);
 	} else {
+		if (reply->result.index > c->index_seen)
+			c->index_seen = reply->result.index;
 		req_answer(r, &reply->result);
 	}
 }
@@ -288,6 +355,8 @@ static void send_copy(struct client_req *r, struct link *l)
 		w.seq = r->seq;
 		w.lowest = req_lowest(c);
 	}
+	w.local = is_local(c, r);
+	w.min_index = w.local ? c->index_seen : 0;
 	if (r->sent)
 		c->retries++;
 	r->sent = true;
@@ -298,20 +367,26 @@ static void send_copy(struct client_req *r, struct link *l)
 
 static void pump(struct client *c)
 {
-	struct link *l = c->target;
-	struct client_req *r;
+	struct client_req *r, *next;
 
-	if (l == NULL)
-		return;
-	while ((r = c->lists[REQ_OUTBOX]) != NULL) {
+	c->stalled = false;
+	DL_FOREACH_SAFE (c->lists[REQ_OUTBOX], r, next) {
+		struct link *l = link_for(c, r);
+
+		if (l == NULL && !c->opts.read_local)
+			return;
+		if (l == NULL)
+			continue;
 		c->stalled = net_conn_queued(l->conn) > CLIENT_QUEUED_BYTES_MAX;
 		if (c->stalled)
 			return;
-		send_copy(r, l);
+		if ((r->open_mask & (1u << l->slot)) != 0)
+			req_move(r, REQ_NOWHERE); /* it has it already */
+		else
+			send_copy(r, l);
 		if (net_conn_out(l->conn)->len >= CLIENT_FLUSH_BYTES)
 			net_conn_flush(l->conn);
 	}
-	c->stalled = false;
 }
 
 static void busy_again(struct client *c)
@@ -327,6 +402,7 @@ static void busy_again(struct client *c)
 void route_work(struct client *c)
 {
 	busy_again(c);
+	leave_silent_nearest(c);
 	ask_if_needed(c);
 	pump(c);
 }
@@ -339,6 +415,7 @@ uint64_t route_due(const struct client *c)
 		due = client_earlier(due, c->busy_at_ms);
 	if (c->stalled)
 		due = client_earlier(due, client_now(c) + CLIENT_STALLED_MS);
+	due = client_earlier(due, nearest_doubt_at(c));
 	if (c->closing != CLOSE_NOT)
 		return due;
 	if (c->target == NULL || in_doubt(c))

@@ -271,6 +271,30 @@ static void take_read(struct node *n, struct node_conn *c, const struct wire_req
 	LL_PREPEND(n->gathering->reads, read);
 }
 
+/* Whoever asks like this wants what this node has, as long as that is not older than what it has
+ * seen. */
+static void read_local(struct node *n, struct node_conn *c, const struct wire_request *r)
+{
+	struct fs_result res = {0};
+	struct rfs_err err = {0};
+
+	if (fs_op_is_write(r->op.kind)) {
+		serve_refuse(c, r->id, -EINVAL);
+		return;
+	}
+	if (store_applied(n->store).index < r->min_index) {
+		serve_refuse(c, r->id, RFS_EBUSYLIMIT);
+		return;
+	}
+	if (store_read(n->store, &r->op, &res, &err) != 0) {
+		serve_refuse(c, r->id, RFS_ESHUTDOWN);
+		node_fail(n, &err);
+		return;
+	}
+	res.index = store_applied(n->store).index;
+	serve_reply(c, r->id, &res);
+}
+
 /* What a client may ask for: 0, or the errno that answers it. */
 static int check_request(const struct wire_request *r)
 {
@@ -311,11 +335,15 @@ static void take_request(struct node *n, struct node_conn *c, const struct wire_
 	};
 	int rc = check_request(r);
 
-	if (rc == 0 && !fs_op_is_write(r->op.kind)) {
+	if (rc == 0 && !fs_op_is_write(r->op.kind) && !r->local) {
 		take_read(n, c, r);
 		return;
 	}
 	taken(c);
+	if (rc == 0 && r->local) {
+		read_local(n, c, r);
+		return;
+	}
 	if (rc == 0 && r->op.data_len > FS_WRITE_BYTES_MAX)
 		rc = -EFBIG;
 	if (rc == 0 && n->role != RAFT_LEADER)

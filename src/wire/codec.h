@@ -45,6 +45,10 @@ struct wire_hello_reply {
 
 struct wire_request {
 	uint64_t id, session, seq, lowest;
+	/* A read that any node answers at once if its state is at min_index or later, and refuses
+	 * with RFS_EBUSYLIMIT if not. */
+	bool local;
+	uint64_t min_index;
 	struct fs_op op;
 };
 

@@ -76,6 +76,8 @@ void wire_put_request(struct buf *b, const struct wire_request *r)
 	m.session = r->session;
 	m.seq = r->seq;
 	m.lowest = r->lowest;
+	m.local = r->local;
+	m.min_index = r->min_index;
 	m.op = &op;
 	codec_put(b, FRAME_REQUEST, &m.base);
 }
@@ -92,6 +94,8 @@ int wire_get_request(const uint8_t *p, size_t n, struct wire_arena *a, struct wi
 	        .session = m->session,
 	        .seq = m->seq,
 	        .lowest = m->lowest,
+	        .local = m->local != 0,
+	        .min_index = m->min_index,
 	};
 	return op_of_pb(m->op, &r->op, err);
 }

@@ -287,6 +287,8 @@ static void check_request(const struct wire_request *in)
 	ck_assert_uint_eq(out.session, in->session);
 	ck_assert_uint_eq(out.seq, in->seq);
 	ck_assert_uint_eq(out.lowest, in->lowest);
+	ck_assert(out.local == in->local);
+	ck_assert_uint_eq(out.min_index, in->min_index);
 	assert_op(&out.op, &in->op);
 }
 
@@ -296,6 +298,8 @@ START_TEST(test_requests_survive)
 	                          .session = UINT64_MAX - 1,
 	                          .seq = UINT64_MAX - 2,
 	                          .lowest = UINT64_MAX - 3,
+	                          .local = true,
+	                          .min_index = UINT64_MAX - 4,
 	                          .op = op_extreme()};
 
 	check_request(&in);
