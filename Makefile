@@ -48,6 +48,7 @@ LIB_SRC  := $(filter-out $(MAINS),$(wildcard src/*/*.c fuse/*.c))
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o) $(B)/vendor/toml/toml.o $(B)/gen/raftfs.pb-c.o
 LIB      := $(B)/libraftfs.a
 PROGRAMS := $(BIN)/raftd $(BIN)/raftctl $(BIN)/raftfs
+HELPER   := $(BIN)/mount.raftfs
 
 SUPPORT_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
 SUPPORT     := $(B)/libsupport.a
@@ -65,7 +66,7 @@ FUZZERS     := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 ## all: build bin/raftd, bin/raftctl, bin/raftfs (installs missing Debian packages first)
 all: deps
-	@$(MAKE) --no-print-directory $(PROGRAMS)
+	@$(MAKE) --no-print-directory $(PROGRAMS) $(HELPER)
 
 deps:
 	@scripts/deps.sh build
@@ -73,6 +74,10 @@ deps-test:
 	@scripts/deps.sh build test
 deps-dev:
 	@scripts/deps.sh build test dev
+
+# mount(8)'s helper is the mount under another name.
+$(BIN)/mount.raftfs: $(BIN)/raftfs
+	$(Q)ln -sf raftfs $@
 
 $(BIN)/raftd: $(B)/src/raftd/main.o $(LIB)
 $(BIN)/raftctl: $(B)/src/raftctl/main.o $(LIB)
@@ -131,7 +136,7 @@ $(B)/simulator: $(SIM_OBJ) $(SUPPORT) $(LIB)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  LD   $@';) $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(SUPPORT) $(LIB) $(LDLIBS)
 
-check-programs: $(PROGRAMS) $(UNIT) $(GOLDEN) $(SIM)
+check-programs: $(PROGRAMS) $(HELPER) $(UNIT) $(GOLDEN) $(SIM)
 
 ## test: everything that fits in ten minutes; the last line counts it
 test: deps-test

@@ -3,12 +3,13 @@
  *
  * It starts node, client and mount, in this order, on one loop; is ready once a stat(2) of the
  * mountpoint has come back through the kernel and the cluster; and ends them in the reverse
- * order. */
+ * order. Under the name of mount.raftfs it is mount(8)'s helper. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 #include "daemon.h"
@@ -42,6 +43,8 @@ struct program {
 	struct node *node;
 	struct client *client;
 	struct mount *mount;
+	struct client_req *looking; /* for subdir=, before the mount */
+	uint64_t root;              /* the inode that becomes the mount's root */
 	bool ready, ending;
 	bool waiting; /* for a quorum, in the background */
 	int status;   /* exit code */
@@ -110,6 +113,9 @@ static void end(struct program *p, int status)
 		return;
 	p->ending = true;
 	p->status = status;
+	if (p->looking != NULL)
+		client_cancel(p->looking);
+	p->looking = NULL;
 	for (unsigned i = 0; i < 2; i++)
 		probe_end(&p->probes[i]);
 	if (p->mount != NULL)
@@ -170,11 +176,19 @@ static void report_silence(struct program *p)
 }
 
 static void on_probe(void *ctx, int result);
+static void on_subdir(void *ctx, const struct fs_result *res);
 
 static int start_probe(struct program *p, struct rfs_err *err)
 {
 	p->probing ^= 1u;
 	return probe_start(&p->probes[p->probing], &p->loop, p->mountpoint, on_probe, p, err);
+}
+
+static void look_for_subdir(struct program *p)
+{
+	const struct fs_op op = {.kind = FS_OP_RESOLVE, .name = fs_str_of(p->options.subdir)};
+
+	p->looking = client_submit(p->client, &op, p->options.timeout_ms, on_subdir, p);
 }
 
 /* A mount without a node has nothing to stay for. One with a node has: the others need it to become a
@@ -191,6 +205,8 @@ static void no_quorum(struct program *p)
 	}
 	if (!p->waiting && !daemon_go_on(EXIT_NO_QUORUM, p->options.logfile))
 		end(p, EXIT_MOUNT);
+	else if (p->mount == NULL)
+		look_for_subdir(p);
 	else if (start_probe(p, &err) != 0)
 		end(p, complain(&err, EXIT_MOUNT));
 	p->waiting = true;
@@ -215,7 +231,9 @@ static void on_probe(void *ctx, int result)
 	p->ready = true;
 	log_set_level(p->options.level);
 	if (p->waiting || daemon_ready(p->options.logfile))
-		log_info("cluster %s is mounted at %s", p->config.name, p->mountpoint);
+		log_info("cluster %s%s%s is mounted at %s", p->config.name,
+		         p->options.subdir != NULL ? ", subtree " : "",
+		         p->options.subdir != NULL ? p->options.subdir : "", p->mountpoint);
 	else
 		end(p, EXIT_MOUNT);
 }
@@ -268,6 +286,7 @@ static void start_client(struct program *p)
 	struct client_opts opts = {
 	        .n_nodes = p->config.n_nodes,
 	        .session_timeout_ms = p->config.session_timeout_ms,
+	        .read_local = p->options.read_local,
 	        .on_session_lost = on_session_lost,
 	        .ctx = p,
 	};
@@ -283,6 +302,7 @@ static int start_mount(struct program *p)
 	        .options = &p->options,
 	        .mountpoint = p->mountpoint,
 	        .cluster = p->config.name,
+	        .root = p->root,
 	        .on_ended = on_session_ended,
 	        .ctx = p,
 	};
@@ -293,6 +313,30 @@ static int start_mount(struct program *p)
 	if (start_probe(p, &err) != 0)
 		return complain(&err, EXIT_MOUNT);
 	return 0;
+}
+
+/* subdir= names a directory that is there: a mount that made it would hide a misspelt one. */
+static void on_subdir(void *ctx, const struct fs_result *res)
+{
+	struct program *p = ctx;
+	int status;
+
+	p->looking = NULL;
+	if (res->err == RFS_ENOQUORUM) {
+		no_quorum(p);
+		return;
+	}
+	if (res->err != 0 || !res->has_attr || !S_ISDIR(res->attr.mode)) {
+		(void)fprintf(stderr, "raftfs: -o subdir=%s: %s in cluster %s\n", p->options.subdir,
+		              res->err != 0 ? rfs_strerror(res->err) : "not a directory",
+		              p->config.name);
+		end(p, EXIT_MOUNT);
+		return;
+	}
+	p->root = res->attr.ino;
+	status = start_mount(p);
+	if (status != 0)
+		end(p, status);
 }
 
 /* 0, or what libuv could not get from the system. */
@@ -326,7 +370,10 @@ static int run(struct program *p)
 	status = start_node(p);
 	if (status == 0) {
 		start_client(p);
-		status = start_mount(p);
+		if (p->options.subdir != NULL)
+			look_for_subdir(p);
+		else
+			status = start_mount(p);
 	}
 	if (status != 0)
 		end(p, status);
@@ -364,6 +411,8 @@ static int prepare(struct program *p)
 		return status;
 	if (mountpoint_prepare(p->options.mountpoint, p->mountpoint, &err) != 0)
 		return complain(&err, EXIT_MOUNT);
+	if (p->options.fake)
+		return 0;
 	if (!p->options.foreground && daemon_fork(&err) != 0)
 		return complain(&err, EXIT_MOUNT);
 	/* in the background there is nobody to read a diary before there is a log file: only what
@@ -377,6 +426,8 @@ static int mount_program(struct program *p)
 {
 	int status = prepare(p);
 
+	if (p->options.fake)
+		return status;
 	if (status == 0)
 		status = run(p);
 	if (!p->ready || status != 0)
@@ -384,15 +435,25 @@ static int mount_program(struct program *p)
 	return status;
 }
 
+/* The name that mount(8) runs it under. */
+static bool is_helper(const char *name)
+{
+	const char *slash = strrchr(name, '/');
+
+	return strcmp(slash != NULL ? slash + 1 : name, "mount.raftfs") == 0;
+}
+
 int main(int argc, char **argv)
 {
-	static struct program p;
+	static struct program p = {.root = FS_ROOT_INO};
+	bool helper = argc > 0 && is_helper(argv[0]);
 	struct rfs_err err = {0};
 	int status = 0;
 
 	stdfd_open_missing();
 	log_set_name("raftfs");
-	if (options_parse(&p.options, argc, argv, geteuid() == 0, &err) != 0) {
+	if ((helper ? options_parse_helper : options_parse)(&p.options, argc, argv, geteuid() == 0,
+	                                                    &err) != 0) {
 		status = complain(&err, EXIT_USAGE);
 		(void)fputs("Try 'raftfs --help'.\n", stderr);
 	} else if (p.options.help) {

@@ -120,17 +120,29 @@ static void on_readable(uv_poll_t *handle, int status, int events)
 
 /* ---- beginning ---- */
 
+/* What stands for a device in /proc/mounts. From fstab it is the word that fstab has, or mount -a
+ * would not know it again. */
+static void format_source(const struct mount_settings *s, char *out, size_t size)
+{
+	const struct mount_options *o = s->options;
+
+	if (o->source != NULL)
+		(void)snprintf(out, size, "%s", o->source);
+	else
+		(void)snprintf(out, size, "raftfs:%s%s%s", s->cluster, o->subdir != NULL ? "/" : "",
+		               o->subdir != NULL ? o->subdir : "");
+	/* a comma would end the option */
+	for (; *out != '\0'; out++)
+		*out = *out == ',' || *out == '\\' ? '_' : *out;
+}
+
 static void format_options(const struct mount_settings *s, char *out, size_t size)
 {
 	const struct mount_options *o = s->options;
-	char name[CONFIG_NAME_MAX + 1];
-	size_t i;
+	char source[256];
 
-	/* a comma would end the option */
-	for (i = 0; i < CONFIG_NAME_MAX && s->cluster[i] != '\0'; i++)
-		name[i] = s->cluster[i] == ',' || s->cluster[i] == '\\' ? '_' : s->cluster[i];
-	name[i] = '\0';
-	(void)snprintf(out, size, "fsname=raftfs:%s,subtype=raftfs,max_read=%u%s%s%s%s", name,
+	format_source(s, source, sizeof(source));
+	(void)snprintf(out, size, "fsname=%s,subtype=raftfs,max_read=%u%s%s%s%s", source,
 	               FS_READ_BYTES_MAX, o->check_permission ? ",default_permissions" : "",
 	               o->allow_other ? ",allow_other" : "", o->debug ? ",debug" : "",
 	               (const char *)o->kernel.data);
@@ -190,6 +202,8 @@ int mount_start(struct mount **out, uv_loop_t *loop, struct client *c,
 	m->loop = loop;
 	m->client = c;
 	m->options = s->options;
+	m->view = s->options->view;
+	m->view.root = s->root;
 	m->mountpoint = mem_strdup(s->mountpoint);
 	(void)snprintf(m->cluster, sizeof(m->cluster), "%s", s->cluster);
 	m->started_s = (time_t)(clock_real_ns() / 1000000000u);

@@ -1,7 +1,8 @@
 /* A mount: the kernel's requests come in on /dev/fuse, polled by the loop, and go out as requests
  * of a client.
  *
- * options.c the command line · mountpoint.c what stands at the mountpoint, mounting, unmounting ·
+ * options.c the command line · mount_option.c what stands behind -o · helper.c mount.raftfs ·
+ * view.c subtrees and shown owners · mountpoint.c what stands at the mountpoint, mounting, unmounting ·
  * init.c the session's terms with the kernel · request.c a request's life · handle.c open files and
  * their truncations · inodes.c what is known and open · ops_*.c the operations · virtual.c .raft/ ·
  * reply.c errors and attributes.
@@ -23,6 +24,7 @@ struct mount_settings {
 	const struct mount_options *options; /* borrowed until the mount has stopped */
 	const char *mountpoint;              /* absolute; copied */
 	const char *cluster;                 /* its name; copied */
+	uint64_t root; /* the inode to show as the root: FS_ROOT_INO, or subdir= */
 	/* The kernel has ended the session: unmounted from outside, or aborted. mount_stop() is
 	 * still to be called. */
 	void (*on_ended)(void *ctx);

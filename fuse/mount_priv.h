@@ -7,6 +7,7 @@
 #include "init.h"
 #include "inodes.h"
 #include "mount.h"
+#include "view.h"
 #include "../src/base/check.h"
 
 #define MOUNT_MAGIC 0x6d6e7421u
@@ -37,6 +38,7 @@ struct mount {
 	uv_loop_t *loop;
 	struct client *client;
 	const struct mount_options *options;
+	struct view view;
 	char *mountpoint;
 	char cluster[CONFIG_NAME_MAX + 1];
 	time_t started_s;

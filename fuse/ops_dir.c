@@ -24,6 +24,7 @@
 
 struct listing {
 	fuse_req_t req;
+	const struct view *view;
 	char *out;
 	size_t size, used;
 	bool plus;
@@ -57,11 +58,13 @@ static bool listing_add_dots(struct listing *l, uint64_t ino, uint64_t offset)
 static bool listing_add_dirent(struct listing *l, const struct fs_dirent *d)
 {
 	char name[FS_NAME_BYTES_MAX + 1];
+	struct fs_attr shown = d->attr;
 	struct fuse_entry_param e;
 
 	memcpy(name, d->name.p, d->name.len);
 	name[d->name.len] = '\0';
-	reply_entry(&e, &d->attr);
+	view_attr(l->view, &shown);
+	reply_entry(&e, &shown);
 	return listing_add(l, name, &e, (off_t)d->cookie);
 }
 
@@ -105,8 +108,9 @@ static void start_listing(struct mount *m, fuse_req_t req, uint64_t ino, uint64_
 
 static void listing_done(struct request *r, const struct fs_result *res)
 {
-	struct listing l = {.req = r->req, .size = r->args.size, .plus = r->args.plus};
 	struct mount *m = r->mount;
+	struct listing l = {
+	        .req = r->req, .view = &m->view, .size = r->args.size, .plus = r->args.plus};
 	uint64_t ino = r->args.parent, last = 0;
 	size_t looked_at = 0;
 

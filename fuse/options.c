@@ -2,10 +2,8 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "../src/base/mem.h"
 
 const char options_help[] =
         "usage: raftfs MOUNTPOINT [--cluster FILE] [--id N] [-o OPTION[,OPTION…]] [-f]\n"
@@ -20,13 +18,25 @@ const char options_help[] =
         "  --log-level LEVEL  error, warn, info or debug\n"
         "  --help, --version\n"
         "\n"
+        "  -o subdir=KEY          the directory KEY, which must exist, as the root of the mount\n"
+        "  -o ro                  no changes through this mount (EROFS)\n"
+        "  -o uid=N, gid=N        show everything as owned by this user, this group\n"
+        "  -o umask=OCTAL         show everything with the modes that this leaves of 0777\n"
+        "  -o read=linearizable   a read sees every change that was acknowledged before (default)\n"
+        "  -o read=local          reads are answered by the nearest node, without a quorum; they\n"
+        "                         may be old, but never older than what this mount has seen\n"
+        "  -o id=N                as --id N\n"
         "  -o timeout=SECONDS     how long a request may wait for the cluster (10)\n"
         "  -o logfile=PATH        where the log goes without -f (otherwise nowhere)\n"
         "  -o commit=write        every write(2) is committed when it returns (default)\n"
         "  -o debug               log every request\n"
         "  -o allow_other         other users may enter; the kernel checks modes\n"
         "  -o default_permissions the kernel checks modes (always, unless only root enters)\n"
-        "  -o ro, rw, noexec, nosuid, nodev, noatime, sync, dirsync …  as in mount(8)\n"
+        "  -o rw, exec, noexec, suid, nosuid, dev, nodev, noatime, sync, dirsync …  as in\n"
+        "                         mount(8); _netdev, nofail, noauto, user, x-… belong to fstab\n"
+        "\n"
+        "In fstab, or for mount -t raftfs, the cluster file takes the place of a device:\n"
+        "  /etc/raftfs/cluster.toml  /mnt/raft  raftfs  _netdev,nofail,allow_other  0 0\n"
         "\n"
         "exit status: 0 mounted, 2 usage or configuration, 3 no answer from a quorum in\n"
         "time, 4 refused (identity, permission, node in use), 32 the mount failed\n";
@@ -43,101 +53,8 @@ static const struct option long_options[] = {
         {NULL, 0, NULL, 0},
 };
 
-/* Options of mount(8) that the kernel understands, passed on as they are. */
-static const char *const kernel_options[] = {
-        "ro",    "rw",    "exec",    "noexec", "suid",  "nosuid",  "dev",
-        "nodev", "atime", "noatime", "sync",   "async", "dirsync", NULL,
-};
-
-/* Options that mean something to fstab's readers and nothing to us. */
-static const char *const ignored_options[] = {
-        "defaults", "auto",  "noauto", "nofail", "_netdev", "user",
-        "nouser",   "users", "owner",  "group",  NULL,
-};
-
-static bool is_one_of(const char *const *list, const char *word)
-{
-	for (; *list != NULL; list++) {
-		if (strcmp(*list, word) == 0)
-			return true;
-	}
-	return false;
-}
-
-static int parse_timeout(struct mount_options *o, const char *text, struct rfs_err *err)
-{
-	char *end;
-	double seconds;
-
-	errno = 0;
-	seconds = strtod(text, &end);
-	if (end == text || *end != '\0' || errno != 0 || !isfinite(seconds) || seconds < 0.001 ||
-	    seconds > MOUNT_TIMEOUT_MS_MAX / 1000.0)
-		return rfs_err_set(err, -EINVAL,
-		                   "-o timeout=%s: not a number of seconds from 0.001 to %u", text,
-		                   MOUNT_TIMEOUT_MS_MAX / 1000);
-	o->timeout_ms = (uint64_t)(seconds * 1000.0 + 0.5);
-	return 0;
-}
-
-static int parse_commit(const char *text, struct rfs_err *err)
-{
-	if (strcmp(text, "write") == 0)
-		return 0;
-	if (strcmp(text, "close") == 0)
-		return rfs_err_set(err, -EINVAL,
-		                   "-o commit=close: this version commits every write only");
-	return rfs_err_set(err, -EINVAL, "-o commit=%s: only commit=write is known", text);
-}
-
-static int take_mount_option(struct mount_options *o, const char *word, struct rfs_err *err)
-{
-	if (strncmp(word, "timeout=", 8) == 0)
-		return parse_timeout(o, word + 8, err);
-	if (strncmp(word, "commit=", 7) == 0)
-		return parse_commit(word + 7, err);
-	if (strncmp(word, "logfile=", 8) == 0) {
-		if (word[8] == '\0')
-			return rfs_err_set(err, -EINVAL, "-o logfile= needs a path");
-		free(o->logfile);
-		o->logfile = mem_strdup(word + 8);
-		return 0;
-	}
-	if (strcmp(word, "allow_other") == 0) {
-		o->allow_other = true;
-		return 0;
-	}
-	if (strcmp(word, "default_permissions") == 0) {
-		o->check_permission = true;
-		return 0;
-	}
-	if (strcmp(word, "debug") == 0) {
-		o->debug = true;
-		return 0;
-	}
-	if (is_one_of(ignored_options, word) || strncmp(word, "x-", 2) == 0)
-		return 0;
-	if (is_one_of(kernel_options, word)) {
-		buf_printf(&o->kernel, ",%s", word);
-		return 0;
-	}
-	return rfs_err_set(err, -EINVAL, "-o %s: unknown option", word);
-}
-
-static int take_mount_options(struct mount_options *o, const char *list, struct rfs_err *err)
-{
-	char *copy = mem_strdup(list), *rest = copy, *word;
-	int rc = 0;
-
-	while (rc == 0 && (word = strsep(&rest, ",")) != NULL) {
-		if (*word != '\0')
-			rc = take_mount_option(o, word, err);
-	}
-	free(copy);
-	return rc;
-}
-
-static int parse_id(struct mount_options *o, const char *text, struct rfs_err *err)
+int options_take_id(struct mount_options *o, const char *name, const char *text,
+                    struct rfs_err *err)
 {
 	char *end;
 	unsigned long long id;
@@ -146,7 +63,7 @@ static int parse_id(struct mount_options *o, const char *text, struct rfs_err *e
 	id = strtoull(text, &end, 10);
 	if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || id == 0 ||
 	    id > INT32_MAX)
-		return rfs_err_set(err, -EINVAL, "--id %s: not a number from 1 to %d", text,
+		return rfs_err_set(err, -EINVAL, "%s%s: not a number from 1 to %d", name, text,
 		                   INT32_MAX);
 	o->id = id;
 	return 0;
@@ -168,7 +85,7 @@ static int take_argument(struct mount_options *o, int which, const char *word, s
 {
 	switch (which) {
 	case ARG_CLUSTER: o->cluster = optarg; return 0;
-	case ARG_ID: return parse_id(o, optarg, err);
+	case ARG_ID: return options_take_id(o, "--id ", optarg, err);
 	case ARG_LEVEL:
 		o->level_given = true;
 		if (log_level_parse(optarg, &o->level))
@@ -178,7 +95,7 @@ static int take_argument(struct mount_options *o, int which, const char *word, s
 	case ARG_HELP: o->help = true; return 0;
 	case ARG_VERSION: o->version = true; return 0;
 	case 'f': o->foreground = true; return 0;
-	case 'o': return take_mount_options(o, optarg, err);
+	case 'o': return options_take_list(o, optarg, err);
 	case ':': return rfs_err_set(err, -EINVAL, "%s needs a value", word);
 	default: return rfs_err_set(err, -EINVAL, "%s: unknown option", word);
 	}
@@ -196,9 +113,24 @@ static int check_arguments(struct mount_options *o, int n_words, char *const wor
 	if (words[0][0] == '\0')
 		return rfs_err_set(err, -EINVAL, "the mountpoint is empty");
 	o->mountpoint = words[0];
+	return 0;
+}
+
+void options_init(struct mount_options *o)
+{
+	*o = (struct mount_options){.timeout_ms = MOUNT_TIMEOUT_MS_DEFAULT,
+	                            .level = LOG_LEVEL_INFO,
+	                            .view = VIEW_WHOLE};
+	buf_init(&o->kernel);
+}
+
+void options_finish(struct mount_options *o, bool is_root)
+{
+	if (o->allow_other || !is_root)
+		o->check_permission = true;
 	if (o->debug && !o->level_given)
 		o->level = LOG_LEVEL_DEBUG;
-	return 0;
+	*buf_reserve(&o->kernel, 1) = '\0';
 }
 
 int options_parse(struct mount_options *o, int argc, char *const argv[], bool is_root,
@@ -207,24 +139,21 @@ int options_parse(struct mount_options *o, int argc, char *const argv[], bool is
 	char spelled[3];
 	int which, rc = 0;
 
-	*o = (struct mount_options){.timeout_ms = MOUNT_TIMEOUT_MS_DEFAULT,
-	                            .level = LOG_LEVEL_INFO};
-	buf_init(&o->kernel);
+	options_init(o);
 	opterr = 0;
 	optind = 0; /* start over: tests parse more than once */
 	while (rc == 0 && (which = getopt_long(argc, argv, ":fo:", long_options, NULL)) != -1)
 		rc = take_argument(o, which, culprit(argv, spelled), err);
 	if (rc == 0)
 		rc = check_arguments(o, argc - optind, argv + optind, err);
-	if (o->allow_other || !is_root)
-		o->check_permission = true;
-	*buf_reserve(&o->kernel, 1) = '\0';
+	options_finish(o, is_root);
 	return rc;
 }
 
 void options_free(struct mount_options *o)
 {
 	free(o->logfile);
+	free(o->subdir);
 	buf_free(&o->kernel);
-	o->logfile = NULL;
+	o->logfile = o->subdir = NULL;
 }

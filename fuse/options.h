@@ -7,6 +7,7 @@
 #include "../src/base/buf.h"
 #include "../src/base/err.h"
 #include "../src/base/log.h"
+#include "view.h"
 
 struct mount_options {
 	const char *mountpoint; /* borrowed from argv */
@@ -14,6 +15,9 @@ struct mount_options {
 	uint64_t id;            /* --id: run that node too; 0 if not given */
 	bool foreground;        /* -f */
 	bool help, version;
+	bool fake;          /* mount.raftfs -f: look at everything, mount nothing */
+	bool sloppy;        /* mount.raftfs -s: unknown mount options are no error */
+	const char *source; /* mount.raftfs: what fstab calls it; NULL */
 	enum log_level level;
 	bool level_given;
 
@@ -21,7 +25,10 @@ struct mount_options {
 	bool allow_other;      /* -o allow_other */
 	bool check_permission; /* the kernel checks modes; see options_parse() */
 	bool debug;            /* -o debug: every request in the log */
+	bool read_local;       /* -o read=local: see client_opts */
 	char *logfile;         /* -o logfile=; NULL if not given; owned */
+	char *subdir;          /* -o subdir=: this key is the root; NULL if not given; owned */
+	struct view view;      /* -o uid=, gid=, umask=; its root is FS_ROOT_INO */
 	struct buf kernel;     /* options for mount(2), ",ro,nosuid" or empty; terminated */
 };
 
@@ -39,6 +46,21 @@ struct mount_options {
 int options_parse(struct mount_options *o, int argc, char *const argv[], bool is_root,
                   struct rfs_err *err);
 void options_free(struct mount_options *o);
+
+/* The same for mount.raftfs, as mount(8) calls it: CLUSTER-FILE MOUNTPOINT [-fnsv] [-o OPTIONS]
+ * [-t TYPE]. A first operand of "none" leaves the cluster file to be found. In helper.c. */
+int options_parse_helper(struct mount_options *o, int argc, char *const argv[], bool is_root,
+                         struct rfs_err *err);
+
+/* What both forms share: begin with the defaults; a node's number behind `name`, which is "--id " or
+ * "-o id="; after the last word. */
+void options_init(struct mount_options *o);
+int options_take_id(struct mount_options *o, const char *name, const char *text,
+                    struct rfs_err *err);
+void options_finish(struct mount_options *o, bool is_root);
+
+/* One list behind -o. In mount_option.c. Errors: -EINVAL, naming the option. */
+int options_take_list(struct mount_options *o, const char *list, struct rfs_err *err);
 
 extern const char options_help[];
 

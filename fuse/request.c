@@ -101,6 +101,7 @@ static void request_end(struct request *r, const struct fs_result *res)
 	struct inode *i = r->inode;
 	struct file *f = r->args.file;
 	bool truncates = r->truncates, is_truncation = r->args.is_truncation;
+	struct fs_result shown = *res;
 	int code = res->err;
 
 	RFS_MAGIC_CHECK(r, REQUEST_MAGIC);
@@ -108,7 +109,9 @@ static void request_end(struct request *r, const struct fs_result *res)
 		i->busy++;
 	leave_lists(r);
 	note_failure(r, code);
-	r->args.done(r, res);
+	if (shown.has_attr)
+		view_attr(&m->view, &shown.attr);
+	r->args.done(r, &shown);
 	rfs_check(r->req == NULL); /* exactly one reply */
 	r->magic = 0;
 	free(r->held);
@@ -297,6 +300,7 @@ void request_start(struct mount *m, fuse_req_t req, const struct request_args *a
 		(void)fuse_reply_err(req, m->closing ? ENOTCONN : EINTR);
 		return;
 	}
+	view_op(&m->view, &op);
 	r = request_new(m, req, a);
 	if (a->ino != 0)
 		r->inode = a->file != NULL ? a->file->inode : inode_find(&m->inodes, a->ino);

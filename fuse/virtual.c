@@ -195,6 +195,9 @@ static void put_status(const struct mount *m, struct buf *b)
 	buf_printf(b, "cluster: %s\nmountpoint: %s\nversion: %s\npid: %d\ntimeout_ms: %llu\n",
 	           m->cluster, m->mountpoint, RAFTFS_VERSION, (int)getpid(),
 	           (unsigned long long)m->options->timeout_ms);
+	buf_printf(b, "reads: %s\n", m->options->read_local ? "local" : "linearizable");
+	if (m->options->subdir != NULL)
+		buf_printf(b, "subdir: %s\n", m->options->subdir);
 	buf_printf(b, "leader: ");
 	put_leader(m, b);
 	buf_printf(b, "reachable: %zu of %zu\n", reachable, m->n_status);

@@ -81,6 +81,46 @@ START_TEST(test_the_kernel_checks_modes_unless_only_root_enters)
 }
 END_TEST
 
+START_TEST(test_owners_modes_and_subtree_are_taken)
+{
+	ck_assert_int_eq(parse_o("uid=7,gid=8,umask=027,subdir=/app/db/,read=local,id=3"), 0);
+	ck_assert(o.view.has_uid && o.view.has_gid && o.view.has_mode);
+	ck_assert_uint_eq(o.view.uid, 7);
+	ck_assert_uint_eq(o.view.gid, 8);
+	ck_assert_uint_eq(o.view.mode, 0750);
+	ck_assert_str_eq(o.subdir, "/app/db");
+	ck_assert(o.read_local);
+	ck_assert_uint_eq(o.id, 3);
+	options_free(&o);
+	ck_assert_int_eq(parse_o("subdir=/,read=linearizable"), 0);
+	ck_assert_ptr_null(o.subdir);
+	ck_assert(!o.read_local && !o.view.has_uid);
+}
+END_TEST
+
+START_TEST(test_the_helper_of_mount_8_takes_a_cluster_file_first)
+{
+	char *argv[] = {"mount.raftfs", "/c.toml", "/mnt", "-s",     "-n", "-v",
+	                "-o",           "rw,zz",   "-t",   "raftfs", NULL};
+	char *found[] = {"mount.raftfs", "none", "/mnt", "-f", NULL};
+	char *unknown[] = {"mount.raftfs", "/c.toml", "/mnt", "-o", "rw,zz", NULL};
+
+	ck_assert_int_eq(options_parse_helper(&o, ARGC(argv), argv, true, &err), 0);
+	ck_assert_str_eq(o.cluster, "/c.toml");
+	ck_assert_str_eq(o.source, "/c.toml");
+	ck_assert_str_eq(o.mountpoint, "/mnt");
+	ck_assert_str_eq((char *)o.kernel.data, ",rw");
+	ck_assert(!o.fake);
+	options_free(&o);
+	ck_assert_int_eq(options_parse_helper(&o, ARGC(found), found, true, &err), 0);
+	ck_assert_ptr_null(o.cluster);
+	ck_assert(o.fake && !o.foreground);
+	options_free(&o);
+	ck_assert_int_eq(options_parse_helper(&o, ARGC(unknown), unknown, true, &err), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err.msg, "-o zz"));
+}
+END_TEST
+
 START_TEST(test_options_of_fstab_are_ignored)
 {
 	ck_assert_int_eq(parse_o("defaults,_netdev,nofail,x-systemd.requires=raftd.service"), 0);
@@ -102,6 +142,16 @@ static const struct {
         {"commit=x", "-o commit=x"},
         {"logfile=", "logfile="},
         {"ro,rw2", "-o rw2"},
+        {"uid=root", "-o uid=root"},
+        {"gid=4294967295", "-o gid=4294967295"},
+        {"umask=8", "-o umask=8"},
+        {"umask=1000", "-o umask=1000"},
+        {"subdir=", "-o subdir="},
+        {"subdir=a//b", "-o subdir=a//b"},
+        {"read=", "-o read="},
+        {"id=0", "-o id=0"},
+        {"timeout", "-o timeout: needs a value"},
+        {"remount,ro", "-o remount"},
 };
 
 START_TEST(test_a_bad_mount_option_is_refused_by_name)
@@ -165,6 +215,8 @@ int main(void)
 	tcase_add_test(t, test_mount_options_of_several_lists_add_up);
 	tcase_add_test(t, test_the_kernel_checks_modes_unless_only_root_enters);
 	tcase_add_test(t, test_options_of_fstab_are_ignored);
+	tcase_add_test(t, test_owners_modes_and_subtree_are_taken);
+	tcase_add_test(t, test_the_helper_of_mount_8_takes_a_cluster_file_first);
 	tcase_add_loop_test(t, test_a_bad_mount_option_is_refused_by_name, 0,
 	                    (int)(sizeof(bad_lists) / sizeof(bad_lists[0])));
 	tcase_add_loop_test(t, test_a_bad_command_line_is_refused_by_name, 0,
