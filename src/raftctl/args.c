@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "ctl.h"
+#include "commands.h"
 
 #define TIMEOUT_S_MAX 86400
 
@@ -12,6 +12,7 @@ struct parse {
 	int argc;
 	char **argv;
 	struct rfs_err *err;
+	bool implied; /* no command stands there, so it is the shell */
 };
 
 /* Options that every command has. */
@@ -43,6 +44,23 @@ static bool is_option(const char *arg, const char *name)
 	       (arg[2 + n] == '\0' || arg[2 + n] == '=');
 }
 
+/* "-l", for an option whose name is that letter. */
+static bool is_letter(const char *arg, const char *name)
+{
+	return arg[0] == '-' && arg[1] != '\0' && arg[2] == '\0' && name[0] == arg[1] &&
+	       name[1] == '\0';
+}
+
+static bool is_own_letter(const struct parse *p, const char *arg)
+{
+	const struct ctl_option *o = p->a->command != NULL ? p->a->command->options : NULL;
+
+	for (; o != NULL && o->name != NULL; o++)
+		if (is_letter(arg, o->name))
+			return true;
+	return false;
+}
+
 static int common_option(const char *arg)
 {
 	for (int i = 0; i < COMMON_N; i++)
@@ -63,7 +81,7 @@ static int find_command(const struct parse *p)
 			return i + 1 < p->argc ? i + 1 : 0;
 		if (o >= 0 && common_options[o].has_value && strchr(arg, '=') == NULL)
 			i++;
-		if (o < 0 && strncmp(arg, "--", 2) != 0 && strcmp(arg, "-h") != 0)
+		if (o < 0 && arg[0] != '-')
 			return i;
 	}
 	return 0;
@@ -147,9 +165,9 @@ static int take_own(const struct parse *p, int *i)
 	const char *arg = p->argv[*i];
 
 	for (size_t k = 0; o != NULL && o[k].name != NULL; k++)
-		if (is_option(arg, o[k].name))
+		if (is_option(arg, o[k].name) || is_letter(arg, o[k].name))
 			return take_value(p, i, o[k].value != NULL, &p->a->options[k]);
-	if (p->a->command == NULL)
+	if (p->a->command == NULL || p->implied)
 		return rfs_err_set(p->err, -EINVAL, "no option %s", arg);
 	return rfs_err_set(
 	        p->err, -EINVAL,
@@ -184,10 +202,12 @@ static int take_all(const struct parse *p, int command_at)
 			options_ended = true;
 		else if (o >= 0)
 			rc = take_common(p, (enum common)o, &i);
-		else if (strncmp(arg, "--", 2) == 0)
+		else if (strncmp(arg, "--", 2) == 0 || is_own_letter(p, arg))
 			rc = take_own(p, &i);
 		else if (strcmp(arg, "-h") == 0 && p->a->n_operands == 0)
 			p->a->help = true;
+		else if (p->implied && arg[1] != '\0')
+			rc = rfs_err_set(p->err, -EINVAL, "no option %s", arg);
 		else
 			rc = add_operand(p, arg);
 	}
@@ -217,6 +237,10 @@ int ctl_args_parse(struct ctl_args *a, int argc, char **argv, struct rfs_err *er
 		if (a->command == NULL)
 			return rfs_err_set(err, -EINVAL, "no command named %s", argv[at]);
 	}
+	if (at == 0) {
+		p.implied = true;
+		a->command = &cmd_shell;
+	}
 	rc = take_all(&p, at);
 	/* `raftctl help COMMAND` is `raftctl COMMAND --help` */
 	if (rc == 0 && at != 0 && a->command == NULL) {
@@ -225,10 +249,10 @@ int ctl_args_parse(struct ctl_args *a, int argc, char **argv, struct rfs_err *er
 		if (a->n_operands > 0 && a->command == NULL)
 			return rfs_err_set(err, -EINVAL, "no command named %s", a->operands[0]);
 	}
+	if (p.implied && (rc != 0 || a->help))
+		a->command = NULL;
 	if (rc != 0 || a->help || a->version)
 		return rc;
-	if (a->command == NULL)
-		return rfs_err_set(err, -EINVAL, "which command?");
 	if (a->cluster != NULL && a->n_endpoints > 0)
 		return rfs_err_set(err, -EINVAL, "--cluster and --endpoint exclude each other");
 	return check_count(&p);

@@ -41,18 +41,25 @@ static bool is_refused(struct ctl *ctl)
 	return ctl->refusal.code != 0;
 }
 
+static void give_up(struct ctl_call *call, int code)
+{
+	client_cancel(call->req);
+	call->req = NULL;
+	call->done = true;
+	call->result = (struct fs_result){.err = code};
+}
+
 int ctl_wait(struct ctl *ctl, struct ctl_call *call)
 {
 	uint64_t ask_ms = clock_mono_ms() + PATIENCE_MS;
 
 	while (!call->done) {
 		ctl_turn(ctl, PATIENCE_MS);
+		if (!call->done && ctl_interrupted())
+			give_up(call, -EINTR);
 		if (call->done || clock_mono_ms() < ask_ms || !is_refused(ctl) || call->done)
 			continue;
-		client_cancel(call->req);
-		call->req = NULL;
-		call->done = true;
-		call->result = (struct fs_result){.err = ctl->refusal.code};
+		give_up(call, ctl->refusal.code);
 	}
 	return call->result.err;
 }
@@ -114,6 +121,9 @@ int ctl_failed(struct ctl *ctl, const char *key, int code, bool change)
 {
 	enum ctl_exit status = ctl_exit_of(code);
 
+	if (code == -EINTR)
+		return ctl_error(CTL_NO_ANSWER, "%s: interrupted%s", key,
+		                 change ? "; it may or may not have been done" : "");
 	if (status == CTL_NO_ANSWER && !is_refused(ctl))
 		return failed_in_time(ctl, key, code, change);
 	if (ctl->refusal.code != 0)

@@ -37,7 +37,7 @@ static bool ask_all(struct search *s, uint64_t timeout_ms)
 	do {
 		ctl_turn(s->ctl, PAUSE_MS);
 		ctl_survey_leader(survey, &s->leader);
-	} while (!s->leader.confirmed && survey->pending > 0);
+	} while (!s->leader.confirmed && survey->pending > 0 && !ctl_interrupted());
 	s->answered |= survey->first_answer_ms != 0;
 	(void)ctl_survey_refused(survey, &s->refusal);
 	/* From here perhaps only the leader can be reached. It would have stepped down without its
@@ -54,7 +54,7 @@ static int leader_run(struct ctl *ctl)
 	uint64_t now = clock_mono_ms(), give_up_ms = now + ctl->timeout_ms;
 	struct search s = {.ctl = ctl};
 
-	for (; now < give_up_ms; now = clock_mono_ms()) {
+	for (; now < give_up_ms && !ctl_interrupted(); now = clock_mono_ms()) {
 		if (ask_all(&s, give_up_ms - now)) {
 			print_leader(ctl, &s.leader);
 			return CTL_DONE;
@@ -63,6 +63,8 @@ static int leader_run(struct ctl *ctl)
 			return ctl_error(CTL_REFUSED, "%s", s.refusal.msg);
 		ctl_turn(ctl, PAUSE_MS);
 	}
+	if (ctl_interrupted())
+		return ctl_error(CTL_NO_ANSWER, "interrupted; no leader known yet");
 	return ctl_error(
 	        CTL_NO_ANSWER,
 	        "no leader known within %g s: %s\n'raftctl status' shows which nodes are up.",
@@ -78,6 +80,15 @@ static const char details[] =
         "  raftctl --timeout 15 leader         wait for one, up to 15 seconds\n"
         "\n"
         "Exit codes: 0 printed; 2 usage or configuration; 3 none known in time; 4 refused.\n";
+
+/* The name that other systems' sessions have for it. */
+const struct ctl_command cmd_getleader = {
+        .name = "getleader",
+        .operands = "",
+        .summary = "the same as leader",
+        .details = details,
+        .run = leader_run,
+};
 
 const struct ctl_command cmd_leader = {
         .name = "leader",

@@ -1,7 +1,10 @@
-/* set KEY VALUE|- */
+/* set KEY VALUE|-, set KEY --file FILE */
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 #include "commands.h"
+#include "shell.h"
 
 /* A folder of that name at the root belongs to the mount itself. */
 static bool is_reserved(const char *key)
@@ -10,27 +13,62 @@ static bool is_reserved(const char *key)
 	return strncmp(key, ".raft", 5) == 0 && (key[5] == '\0' || key[5] == '/');
 }
 
+static int put_file(struct ctl *ctl, const char *key, const char *file, uint64_t *index,
+                    struct rfs_err *err)
+{
+	int fd = open(file, O_RDONLY | O_CLOEXEC), rc;
+
+	if (fd < 0)
+		return rfs_err_set(err, -errno, "%s: %s", file, rfs_strerror(-errno));
+	rc = ctl_value_put_fd(ctl, key, fd, index, err);
+	(void)close(fd);
+	return rc;
+}
+
+/* A script that comes from standard input cannot give a value from there, too. */
+static bool stdin_is_taken(const struct ctl *ctl)
+{
+	return ctl->shell != NULL && !ctl->shell->person;
+}
+
+/* Exactly one of VALUE and --file; VALUE "-" is standard input. */
+static int check_source(const struct ctl *ctl, const char *key, const char *value, const char *file)
+{
+	if ((value == NULL) == (file == NULL))
+		return ctl_error(CTL_USAGE, "set %s: what? One of VALUE, - and --file FILE", key);
+	if (value != NULL && strcmp(value, "-") == 0 && stdin_is_taken(ctl))
+		return ctl_error(CTL_USAGE,
+		                 "set %s -: standard input is the script itself; use --file FILE",
+		                 key);
+	if (value != NULL && strlen(value) > FS_WRITE_BYTES_MAX)
+		return ctl_error(CTL_USAGE,
+		                 "%s: too long a value for the command line; use: raftctl set %s -",
+		                 key, key);
+	return CTL_DONE;
+}
+
 static int set_run(struct ctl *ctl)
 {
-	const char *key = ctl->args.operands[0], *value = ctl->args.operands[1];
+	const char *key = ctl->args.operands[0];
+	const char *value = ctl->args.n_operands > 1 ? ctl->args.operands[1] : NULL;
+	const char *file = ctl_args_option(&ctl->args, "file");
 	struct rfs_err err = {0};
 	uint64_t index = 0;
-	size_t n = strlen(value);
 	int rc = ctl_check_key(key);
 
+	if (rc == 0)
+		rc = check_source(ctl, key, value, file);
 	if (rc != 0)
 		return rc;
 	if (is_reserved(key))
 		return ctl_error(CTL_USAGE,
 		                 "%s: .raft is the mount's own folder; choose another key", key);
-	if (strcmp(value, "-") == 0)
+	if (file != NULL)
+		rc = put_file(ctl, key, file, &index, &err);
+	else if (strcmp(value, "-") == 0)
 		rc = ctl_value_put_fd(ctl, key, STDIN_FILENO, &index, &err);
-	else if (n <= FS_WRITE_BYTES_MAX)
-		rc = ctl_value_put(ctl, key, value, n, &index);
 	else
-		return ctl_error(CTL_USAGE,
-		                 "%s: too long a value for the command line; use: raftctl set %s -",
-		                 key, key);
+		rc = ctl_value_put(ctl, key, value, strlen(value), &index);
 	if (err.code != 0)
 		return ctl_error(CTL_NO, "%s: %s", key, err.msg);
 	if (rc != 0)
@@ -45,6 +83,11 @@ static int set_run(struct ctl *ctl)
 	return CTL_DONE;
 }
 
+static const struct ctl_option options[] = {
+        {"file", "FILE", "the value is what FILE holds, of any size"},
+        {0},
+};
+
 static const char details[] = "Returns once a majority of the nodes has it on disk. The "
                               "directories on the way to KEY are made.\n"
                               "VALUE is stored as it is, without a newline behind it; with - "
@@ -56,6 +99,7 @@ static const char details[] = "Returns once a majority of the nodes has it on di
                               "  raftctl set color blue\n"
                               "  raftctl set app/db/url postgres://db.example.com/app\n"
                               "  raftctl set app/tls/cert - < cert.pem\n"
+                              "  raftctl set app/tls/cert --file cert.pem\n"
                               "  raftctl set temperature -5\n"
                               "\n"
                               "Exit codes: 0 stored; 1 not stored (KEY is a directory, no room, "
@@ -68,7 +112,20 @@ const struct ctl_command cmd_set = {
         .operands = "KEY VALUE|-",
         .summary = "store a value under a key",
         .details = details,
-        .operands_min = 2,
+        .operands_min = 1,
         .operands_max = 2,
+        .options = options,
+        .run = set_run,
+};
+
+/* The name that other systems' sessions have for it. */
+const struct ctl_command cmd_setval = {
+        .name = "setval",
+        .operands = "KEY VALUE|-",
+        .summary = "the same as set",
+        .details = details,
+        .operands_min = 1,
+        .operands_max = 2,
+        .options = options,
         .run = set_run,
 };

@@ -340,11 +340,15 @@ static int check_prefix(const char *prefix)
 
 static int show_run(struct ctl *ctl)
 {
-	struct listing l = {.ctl = ctl,
-	                    .prefix = ctl->args.n_operands > 0 ? ctl->args.operands[0] : ""};
+	const char *option = ctl_args_option(&ctl->args, "prefix");
+	struct listing l = {.ctl = ctl, .prefix = option != NULL ? option : ""};
 	struct rfs_err err = {0};
 	int rc;
 
+	if (ctl->args.n_operands > 0 && option != NULL)
+		return ctl_error(CTL_USAGE, "show: PREFIX and --prefix are the same; give one");
+	if (ctl->args.n_operands > 0)
+		l.prefix = ctl->args.operands[0];
 	l.prefix += l.prefix[0] == '/';
 	rc = check_prefix(l.prefix);
 	if (rc != 0)
@@ -366,6 +370,7 @@ static int show_run(struct ctl *ctl)
 
 static const struct ctl_option options[] = {
         {"keys", NULL, "the keys alone, without their values"},
+        {"prefix", "PREFIX", "the same as PREFIX as an operand"},
         {0},
 };
 

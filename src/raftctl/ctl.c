@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,12 +11,21 @@
 
 #define READABLE_TURN_MS 100
 
+static const char *error_place;
+
+void ctl_set_place(const char *place)
+{
+	error_place = place;
+}
+
 int ctl_error(enum ctl_exit status, const char *fmt, ...)
 {
 	va_list ap;
 
 	(void)fflush(stdout);
 	(void)fputs("raftctl: ", stderr);
+	if (error_place != NULL)
+		(void)fprintf(stderr, "%s: ", error_place);
 	va_start(ap, fmt);
 	(void)vfprintf(stderr, fmt, ap);
 	va_end(ap);
@@ -107,7 +117,6 @@ int ctl_open(struct ctl *ctl, struct rfs_err *err)
 
 	if (rc != 0)
 		return rc;
-	ctl->timeout_ms = ctl->args.timeout_ms != 0 ? ctl->args.timeout_ms : CTL_TIMEOUT_MS_DEFAULT;
 	rc = uv_loop_init(&ctl->loop);
 	if (rc != 0)
 		return rfs_err_set(err, rc, "event loop: %s", uv_strerror(rc));
@@ -134,7 +143,58 @@ void ctl_close(struct ctl *ctl)
 	rfs_check(ctl->client == NULL);
 	ctl_surveys_free(ctl);
 	(void)uv_loop_close(&ctl->loop);
+	ctl->n_nodes = 0;
+	ctl->cluster[0] = '\0';
+	ctl->refusal = (struct rfs_err){0};
+	ctl->looked_for_refusal = false;
 }
+
+int ctl_run(struct ctl *ctl)
+{
+	const struct ctl_command *command = ctl->args.command;
+	struct rfs_err err = {0};
+	int status;
+
+	ctl->timeout_ms = ctl->args.timeout_ms != 0 ? ctl->args.timeout_ms : CTL_TIMEOUT_MS_DEFAULT;
+	if (!command->offline && ctl->client == NULL && ctl_open(ctl, &err) != 0)
+		return ctl_error(ctl_exit_of(err.code), "%s", err.msg);
+	status = command->run(ctl);
+	if (ctl->client != NULL && ctl->shell == NULL)
+		ctl_close(ctl);
+	return status;
+}
+
+/* ---- interrupts ---- */
+
+#define INTERRUPT_TURN_MS 100u
+
+static volatile sig_atomic_t interrupted, catching;
+
+static void on_interrupt(int signum)
+{
+	(void)signum;
+	interrupted = 1;
+}
+
+void ctl_catch_interrupts(void)
+{
+	struct sigaction act = {.sa_handler = on_interrupt};
+
+	catching = 1;
+	(void)sigaction(SIGINT, &act, NULL);
+}
+
+bool ctl_interrupted(void)
+{
+	return interrupted != 0;
+}
+
+void ctl_forget_interrupt(void)
+{
+	interrupted = 0;
+}
+
+/* ---- turns ---- */
 
 static void on_timer(uv_timer_t *timer)
 {
@@ -143,6 +203,9 @@ static void on_timer(uv_timer_t *timer)
 
 void ctl_turn(struct ctl *ctl, uint64_t ms)
 {
+	/* The loop goes on through a signal: only its next turn can look. */
+	if (catching && ms > INTERRUPT_TURN_MS)
+		ms = INTERRUPT_TURN_MS;
 	uv_update_time(&ctl->loop);
 	(void)uv_timer_start(&ctl->timer, on_timer, ms, 0);
 	(void)uv_run(&ctl->loop, UV_RUN_ONCE);
@@ -155,7 +218,7 @@ void ctl_wait_readable(struct ctl *ctl, int fd)
 	struct pollfd fds[2] = {{.fd = fd, .events = POLLIN},
 	                        {.fd = uv_backend_fd(&ctl->loop), .events = POLLIN}};
 
-	while (poll(fds, 1, 0) == 0) {
+	while (!ctl_interrupted() && poll(fds, 1, 0) == 0) {
 		int ms;
 
 		(void)uv_run(&ctl->loop, UV_RUN_NOWAIT);

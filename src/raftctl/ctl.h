@@ -34,7 +34,7 @@ struct ctl;
 
 /* An option of one command, beyond those that all have. */
 struct ctl_option {
-	const char *name;  /* without the dashes; NULL ends the list */
+	const char *name;  /* without the dashes; one letter: "-k"; NULL ends the list */
 	const char *value; /* what its value is called in the help; NULL: a switch */
 	const char *help;
 };
@@ -47,7 +47,7 @@ struct ctl_command {
 	                         exit codes */
 	size_t operands_min, operands_max;
 	const struct ctl_option *options; /* may be NULL */
-	bool offline;                     /* needs no cluster */
+	bool offline;                     /* needs no cluster, or opens it itself */
 	int (*run)(struct ctl *ctl);      /* gives an exit code */
 };
 
@@ -85,6 +85,7 @@ void ctl_help(const struct ctl_command *command); /* on stdout; NULL: of the too
 /* ---- ctl.c: the run ---- */
 
 struct ctl_survey;
+struct shell;
 
 struct ctl {
 	struct ctl_args args;
@@ -98,18 +99,33 @@ struct ctl {
 	struct ctl_survey *surveys;
 	struct rfs_err refusal; /* set once it is known that the nodes refuse us */
 	bool looked_for_refusal;
+	struct shell *shell; /* the command is a line of it; NULL: of the command line */
 };
 
 /* Find the cluster and start a client. The error's code tells the exit: ctl_exit_of(). */
 int ctl_open(struct ctl *ctl, struct rfs_err *err);
 void ctl_close(struct ctl *ctl);
 
+/* Run ctl->args.command: open the cluster first where that is needed and was not done, and close it
+ * again unless a shell goes on with it. Gives the exit code. */
+int ctl_run(struct ctl *ctl);
+
+/* Ctrl-C ends the command and not the program (a shell with a person in front). From then on
+ * waiting ends early: ctl_wait() gives -EINTR. */
+void ctl_catch_interrupts(void);
+bool ctl_interrupted(void);
+void ctl_forget_interrupt(void);
+
+/* Where a command comes from, for messages: "line 3". NULL: the command line. Borrowed. */
+void ctl_set_place(const char *place);
+
 /* "raftctl: sentence" on stderr; gives `status` back, so that a command can end with it. */
 int ctl_error(enum ctl_exit status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Turn the loop once: something arrived or `ms` have passed. */
 void ctl_turn(struct ctl *ctl, uint64_t ms);
-/* Turn it until reading from `fd` would not wait, so that the session lives on meanwhile. */
+/* Turn it until reading from `fd` would not wait, so that the session lives on meanwhile; or until
+ * ctl_interrupted(). */
 void ctl_wait_readable(struct ctl *ctl, int fd);
 
 /* ---- call.c: operations ---- */
@@ -140,6 +156,15 @@ enum ctl_exit ctl_exit_of(int code);
 /* Whether `text` can be a key; else says why not on stderr and gives an exit code. 0: it can. */
 int ctl_check_key(const char *text);
 
+/* ---- list.c: one directory ---- */
+
+/* The attributes of what `n` bytes of path lead to; "" and "/" are the root. As ctl_wait(). */
+int ctl_resolve(struct ctl *ctl, const char *path, size_t n, struct fs_attr *attr);
+/* Every entry, in the directory's own order; `each` ends the listing with anything but 0, which is
+ * then given back. */
+int ctl_list_dir(struct ctl *ctl, uint64_t ino, int (*each)(void *ctx, const struct fs_dirent *d),
+                 void *ctx);
+
 /* ---- survey.c: what the nodes say of themselves ---- */
 
 #define CTL_SURVEY_NODES_MAX 32
@@ -168,6 +193,7 @@ struct ctl_survey *ctl_survey_start(struct ctl *ctl, uint64_t timeout_ms);
  * others. */
 void ctl_survey_wait(struct ctl_survey *s, uint64_t grace_ms);
 void ctl_surveys_free(struct ctl *ctl);
+void ctl_surveys_prune(struct ctl *ctl); /* those that are complete; nobody may look at them then */
 /* Whether those that were heard refuse us (RFS_EIDENTITY, RFS_EVERSION), all of them. */
 bool ctl_survey_refused(const struct ctl_survey *s, struct rfs_err *err);
 
@@ -199,8 +225,8 @@ int ctl_value_finish(struct ctl *ctl, struct ctl_call *get, struct ctl_value *v,
                      struct rfs_err *err);
 /* Everything in memory, for who needs it so. */
 int ctl_value_load(struct ctl_value *v, struct rfs_err *err);
-/* Exactly its bytes on stdout. */
-int ctl_value_write(const struct ctl_value *v, struct rfs_err *err);
+/* Exactly its bytes. What fails on stdout is noted for main(), and no error here. */
+int ctl_value_write(const struct ctl_value *v, FILE *to, struct rfs_err *err);
 void ctl_value_free(struct ctl_value *v);
 
 /* Store `n` bytes, at most FS_WRITE_BYTES_MAX, under `key`. *index: where in the log it was

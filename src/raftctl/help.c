@@ -20,8 +20,9 @@ static const char exits_text[] =
 
 static void help_tool(void)
 {
-	(void)printf("usage: raftctl [OPTION]... COMMAND ...\n\n"
-	             "Keys of a raftfs cluster, and what its nodes are doing.\n\ncommands:\n");
+	(void)printf("usage: raftctl [OPTION]... [COMMAND ...]\n\n"
+	             "Keys of a raftfs cluster, and what its nodes are doing. Without a command: a "
+	             "shell that takes them\nline by line.\n\ncommands:\n");
 	for (size_t i = 0; ctl_commands[i] != NULL; i++) {
 		const struct ctl_command *c = ctl_commands[i];
 		int width = printf("  %s %s", c->name, c->operands);
@@ -42,8 +43,8 @@ static void help_command(const struct ctl_command *c)
 	(void)printf("\noptions:\n");
 	for (size_t i = 0; c->options != NULL && c->options[i].name != NULL; i++) {
 		const struct ctl_option *o = &c->options[i];
-		int width = printf("  --%s%s%s", o->name, o->value != NULL ? " " : "",
-		                   o->value != NULL ? o->value : "");
+		int width = printf("  %s%s%s%s", o->name[1] != '\0' ? "--" : "-", o->name,
+		                   o->value != NULL ? " " : "", o->value != NULL ? o->value : "");
 
 		(void)printf("%*s%s\n", width < 24 ? 24 - width : 2, "", o->help);
 	}

@@ -6,21 +6,6 @@
 #include "../base/stdfd.h"
 #include "ctl.h"
 
-static int run(struct ctl *ctl)
-{
-	const struct ctl_command *command = ctl->args.command;
-	struct rfs_err err = {0};
-	int status;
-
-	if (command->offline)
-		return command->run(ctl);
-	if (ctl_open(ctl, &err) != 0)
-		return ctl_error(ctl_exit_of(err.code), "%s", err.msg);
-	status = command->run(ctl);
-	ctl_close(ctl);
-	return status;
-}
-
 /* What was printed counts only once it is out. */
 static int flush_stdout(int status)
 {
@@ -57,5 +42,5 @@ int main(int argc, char **argv)
 		(void)puts("raftctl " RAFTFS_VERSION);
 		return flush_stdout(CTL_DONE);
 	}
-	return flush_stdout(run(&ctl));
+	return flush_stdout(ctl_run(&ctl));
 }

@@ -106,7 +106,7 @@ struct ctl_survey *ctl_survey_start(struct ctl *ctl, uint64_t timeout_ms)
 
 void ctl_survey_wait(struct ctl_survey *s, uint64_t grace_ms)
 {
-	while (s->pending > 0) {
+	while (s->pending > 0 && !ctl_interrupted()) {
 		uint64_t now = clock_mono_ms(), turn_ms = s->timeout_ms;
 
 		if (s->first_answer_ms != 0) {
@@ -119,6 +119,22 @@ void ctl_survey_wait(struct ctl_survey *s, uint64_t grace_ms)
 	for (size_t i = 0; i < s->n; i++)
 		if (!s->nodes[i].done)
 			(void)rfs_err_set(&s->nodes[i].err, RFS_ENOQUORUM, "no answer in time");
+}
+
+void ctl_surveys_prune(struct ctl *ctl)
+{
+	struct ctl_survey **at = &ctl->surveys;
+
+	while (*at != NULL) {
+		struct ctl_survey *s = *at;
+
+		if (s->pending > 0) {
+			at = &s->next;
+			continue;
+		}
+		*at = s->next;
+		free(s);
+	}
 }
 
 void ctl_surveys_free(struct ctl *ctl)

@@ -147,24 +147,33 @@ int ctl_value_load(struct ctl_value *v, struct rfs_err *err)
 	return 0;
 }
 
-int ctl_value_write(const struct ctl_value *v, struct rfs_err *err)
+/* Standard output is judged by main(), at its end. */
+static int write_piece(FILE *to, const void *p, size_t n, struct rfs_err *err)
+{
+	errno = 0;
+	if (n == 0 || fwrite(p, 1, n, to) == n)
+		return 0;
+	if (to != stdout)
+		return here(err, "writing");
+	ctl_note_stdout_error();
+	return 0;
+}
+
+int ctl_value_write(const struct ctl_value *v, FILE *to, struct rfs_err *err)
 {
 	char piece[65536];
 	size_t n;
+	int rc = 0;
 
-	if (v->file == NULL) {
-		if (v->data.len > 0 && fwrite(v->data.data, 1, v->data.len, stdout) != v->data.len)
-			ctl_note_stdout_error();
-		return 0;
-	}
-	errno = 0;
+	if (v->file == NULL)
+		return write_piece(to, v->data.data, v->data.len, err);
 	rewind(v->file);
-	while ((n = fread(piece, 1, sizeof(piece), v->file)) > 0)
-		if (fwrite(piece, 1, n, stdout) != n) {
-			ctl_note_stdout_error();
-			return 0; /* main() tells */
-		}
-	return ferror(v->file) != 0 ? here(err, "temporary file") : 0;
+	while (rc == 0 && ctl_stdout_error() == 0 &&
+	       (n = fread(piece, 1, sizeof(piece), v->file)) > 0)
+		rc = write_piece(to, piece, n, err);
+	if (rc == 0 && ferror(v->file) != 0)
+		rc = here(err, "temporary file");
+	return rc;
 }
 
 void ctl_value_free(struct ctl_value *v)
@@ -329,11 +338,13 @@ static ssize_t read_full(struct ctl *ctl, int fd, uint8_t *to, size_t n, struct 
 		ssize_t got;
 
 		ctl_wait_readable(ctl, fd);
+		if (ctl_interrupted())
+			return rfs_err_set(err, -EINTR, "interrupted; nothing was stored");
 		got = read(fd, to + have, n - have);
 		if (got < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (got < 0)
-			return here(err, "standard input");
+			return here(err, fd == STDIN_FILENO ? "standard input" : "the file");
 		if (got == 0)
 			break;
 		have += (size_t)got;

@@ -148,7 +148,7 @@ def test_without_a_quorum_raftctl_says_so_with_3(env):
 def test_wrong_use_is_refused_with_2(env):
     toml = env.dir / "cluster.toml"
     toml.write_text(cluster_toml("demo", {1: free_ports(1)[0]}))
-    for args in ([], ["frobnicate"], ["set"], ["set", "k"], ["set", "k", "v", "w"], ["get"], ["get", "a", "b"], ["delete"],
+    for args in (["frobnicate"], ["set"], ["set", "k"], ["set", "k", "v", "w"], ["get"], ["get", "a", "b"], ["delete"],
                  ["leader", "x"], ["status", "x"], ["show", "a", "b"], ["get", "k", "--no-such"], ["--no-such", "get", "k"]):
         done = ctl(env, "--cluster", toml, *args)
         equal(done.returncode, 2, f"exit code of raftctl {' '.join(args)}: {text_of(done)}")

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "../../src/base/mem.h"
 #include "../../src/raftctl/ctl.h"
+#include "../../src/raftctl/shell.h"
 
 /* ---- command line ---- */
 
@@ -67,6 +68,77 @@ START_TEST(test_a_value_may_begin_with_a_dash)
 }
 END_TEST
 
+START_TEST(test_without_a_command_it_is_the_shell)
+{
+	ck_assert_int_eq(PARSE("--endpoint", "h:1"), 0);
+	ck_assert_str_eq(args.command->name, "shell");
+	ck_assert_ptr_null(ctl_args_option(&args, "k"));
+	ck_assert_int_eq(PARSE("-k"), 0);
+	ck_assert_str_eq(args.command->name, "shell");
+	ck_assert_ptr_nonnull(ctl_args_option(&args, "k"));
+}
+END_TEST
+
+START_TEST(test_an_option_of_one_letter_is_the_commands_own)
+{
+	ck_assert_int_eq(PARSE("ls", "-l", "app"), 0);
+	ck_assert_ptr_nonnull(ctl_args_option(&args, "l"));
+	ck_assert_uint_eq(args.n_operands, 1);
+	ck_assert_int_eq(PARSE("set", "k", "-l"), 0);
+	ck_assert_str_eq(args.operands[1], "-l");
+	ck_assert_int_eq(PARSE("ls", "--", "-l"), 0);
+	ck_assert_ptr_null(ctl_args_option(&args, "l"));
+}
+END_TEST
+
+/* ---- a line of the shell ---- */
+
+static struct words words;
+
+static void split(const char *line, size_t n)
+{
+	err = (struct rfs_err){0};
+	ck_assert_msg(words_split(&words, line, &err) == 0, "%s: %s", line, err.msg);
+	ck_assert_msg(words.n == n, "%s: %zu words", line, words.n);
+}
+
+START_TEST(test_a_line_is_taken_apart_into_words)
+{
+	split("", 0);
+	words_free(&words);
+	split("  set\tkey  value \r\n", 3);
+	ck_assert_str_eq(words.at[0], "set");
+	ck_assert_str_eq(words.at[2], "value");
+	words_free(&words);
+	split("set k 'a \"b\" \\n' \"c\\t\\x41\\\"\\\\\" # not this", 4);
+	ck_assert_str_eq(words.at[2], "a \"b\" \\n");
+	ck_assert_str_eq(words.at[3], "c\tA\"\\");
+	words_free(&words);
+	split("a#b \\# '' x''\"y\"\\ z", 4);
+	ck_assert_str_eq(words.at[0], "a#b");
+	ck_assert_str_eq(words.at[1], "#");
+	ck_assert_str_eq(words.at[2], "");
+	ck_assert_str_eq(words.at[3], "xy z");
+	words_free(&words);
+}
+END_TEST
+
+START_TEST(test_a_line_that_is_not_closed_is_refused)
+{
+	static const char *const bad[] = {"set k 'a", "set k \"a", "x \"\\", "x \"\\x4\"",
+	                                  "x \"\\x00\""};
+	char many[4 * SHELL_WORDS_MAX] = "";
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		ck_assert_int_eq(words_split(&words, bad[i], &err), -EINVAL);
+		ck_assert_str_ne(err.msg, "");
+	}
+	for (size_t i = 0; i < SHELL_WORDS_MAX + 1; i++)
+		memcpy(many + 2 * i, "w ", 3);
+	ck_assert_int_eq(words_split(&words, many, &err), -EINVAL);
+}
+END_TEST
+
 START_TEST(test_help_of_the_tool_and_of_a_command)
 {
 	ck_assert_int_eq(PARSE("--help"), 0);
@@ -85,11 +157,11 @@ END_TEST
 
 START_TEST(test_what_is_not_understood_is_refused)
 {
-	REFUSED("which command?", "--json");
 	REFUSED("no command named frobnicate", "frobnicate");
-	REFUSED("no option --frob", "--frob");
 	REFUSED("set has no option --keys", "set", "k", "v", "--keys");
-	REFUSED("too few arguments; usage: raftctl set KEY VALUE|-", "set", "k");
+	REFUSED("too few arguments; usage: raftctl set KEY VALUE|-", "set");
+	REFUSED("no option -x", "-x");
+	REFUSED("no option --frob", "--frob");
 	REFUSED("too many arguments", "get", "a", "b");
 	REFUSED("--timeout wants a value", "leader", "--timeout");
 	REFUSED("--json takes no value", "leader", "--json=1");
@@ -331,6 +403,10 @@ int main(void)
 	int failed;
 
 	suite_add_tcase(s, t);
+	tcase_add_test(t, test_without_a_command_it_is_the_shell);
+	tcase_add_test(t, test_an_option_of_one_letter_is_the_commands_own);
+	tcase_add_test(t, test_a_line_is_taken_apart_into_words);
+	tcase_add_test(t, test_a_line_that_is_not_closed_is_refused);
 	tcase_add_test(t, test_options_may_stand_before_and_behind_the_command);
 	tcase_add_test(t, test_a_value_may_begin_with_a_dash);
 	tcase_add_test(t, test_help_of_the_tool_and_of_a_command);
