@@ -21,7 +21,10 @@ enum raft_entry_kind {
 	RAFT_ENTRY_NOOP = 0,    /* opens a leader's term; no payload */
 	RAFT_ENTRY_COMMAND = 1, /* payload: a command for the state machine */
 	RAFT_ENTRY_CONFIG = 2,  /* payload: a membership configuration */
+	RAFT_ENTRY_VERSION = 3, /* payload: the cluster's protocol version from here on (op.h) */
 };
+
+#define RAFT_ENTRY_KIND_MAX RAFT_ENTRY_VERSION
 
 #define RAFT_ENTRY_BYTES_MAX (2u << 20) /* largest payload of one entry */
 

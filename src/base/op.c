@@ -47,6 +47,52 @@ const char *fs_op_name(enum fs_op_kind kind)
 	return "?";
 }
 
+/* Flags by the version that brought them. A new one stands in the mask of the version in work. */
+#define FS_FLAGS_1                                                                                 \
+	((uint32_t)(FS_F_EXCL | FS_F_NOREPLACE | FS_F_EXCHANGE | FS_F_APPEND | FS_F_TRUNC |        \
+	            FS_F_RECURSIVE | FS_F_KILL_SUID))
+#define FS_FLAGS_2 0u
+
+static uint32_t kind_version(enum fs_op_kind kind)
+{
+	switch (kind) {
+	case FS_OP_SESSION_OPEN:
+	case FS_OP_SESSION_CLOSE:
+	case FS_OP_SESSION_EXPIRE:
+	case FS_OP_MKNOD:
+	case FS_OP_LINK:
+	case FS_OP_UNLINK:
+	case FS_OP_RMDIR:
+	case FS_OP_RENAME:
+	case FS_OP_SETATTR:
+	case FS_OP_WRITE:
+	case FS_OP_RELEASE:
+	case FS_OP_PUT:
+	case FS_OP_DELETE:
+	case FS_OP_LOOKUP:
+	case FS_OP_GETATTR:
+	case FS_OP_READ:
+	case FS_OP_READLINK:
+	case FS_OP_READDIR:
+	case FS_OP_STATFS:
+	case FS_OP_GET:
+	case FS_OP_RESOLVE: return 1;
+	case FS_OP_NONE: break;
+	}
+	return UINT32_MAX;
+}
+
+uint32_t fs_op_protocol(const struct fs_op *op)
+{
+	uint32_t version = kind_version(op->kind);
+
+	if ((op->flags & ~(FS_FLAGS_1 | FS_FLAGS_2)) != 0)
+		return UINT32_MAX;
+	if ((op->flags & FS_FLAGS_2) != 0 && version < 2)
+		return 2;
+	return version;
+}
+
 static const char *put_tail(char **tail, const void *p, size_t n)
 {
 	char *at = *tail;

@@ -84,6 +84,12 @@ enum fs_attr_valid {
 	FS_SET_CTIME = 1u << 8,
 };
 
+/* Protocol versions. Nodes agree on one per connection (net.h) and on one for the cluster
+ * (store_version()): the state machine may only be told what every member understands, or their
+ * states part. Version 2 adds all that stands behind `case …: return 2` and in FS_FLAGS_2 of op.c. */
+#define FS_VERSION_MIN 1u
+#define FS_VERSION_MAX 2u
+
 struct fs_op {
 	enum fs_op_kind kind;
 	uint32_t flags; /* enum fs_op_flag */
@@ -121,6 +127,11 @@ struct fs_result {
 
 bool fs_op_is_write(enum fs_op_kind kind);
 const char *fs_op_name(enum fs_op_kind kind); /* "write"; "?" for an unknown number */
+
+/* The protocol version from which on `op` means what it means here; UINT32_MAX if this program
+ * knows no such kind or flag. Decides by kind and flags alone: a new field counts only under a kind
+ * or a flag of its own version, since older nodes drop it. */
+uint32_t fs_op_protocol(const struct fs_op *op);
 
 /* A copy of `op` with everything it points to, in one allocation: free() it. */
 struct fs_op *fs_op_dup(const struct fs_op *op);

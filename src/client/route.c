@@ -1,4 +1,5 @@
 /* Who leads, and what is sent there. client_priv.h tells the plan. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include "../base/check.h"
@@ -365,6 +366,17 @@ static void send_copy(struct client_req *r, struct link *l)
 	wire_put_request(link_out(l), &w);
 }
 
+/* The leader would not understand it, or worse, a part of it. */
+static void refuse_newer(struct client_req *r, struct link *l)
+{
+	char text[128];
+
+	(void)snprintf(text, sizeof(text), "%s needs protocol version %u, it speaks %u",
+	               fs_op_name(r->op.kind), fs_op_protocol(&r->op), net_conn_version(l->conn));
+	link_note_error(r->client, l, text);
+	req_end(r, -EOPNOTSUPP);
+}
+
 static void pump(struct client *c)
 {
 	struct client_req *r, *next;
@@ -377,6 +389,10 @@ static void pump(struct client *c)
 			return;
 		if (l == NULL)
 			continue;
+		if (fs_op_protocol(&r->op) > net_conn_version(l->conn)) {
+			refuse_newer(r, l);
+			continue;
+		}
 		c->stalled = net_conn_queued(l->conn) > CLIENT_QUEUED_BYTES_MAX;
 		if (c->stalled)
 			return;

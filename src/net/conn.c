@@ -123,10 +123,11 @@ void net_conn_close(struct net_conn *c)
 	conn_end(conn_of(c), NULL);
 }
 
-void conn_ready(struct net_conn *c, uint64_t peer_id, uint64_t peer_incarnation)
+void conn_ready(struct net_conn *c, uint32_t version, uint64_t peer_id, uint64_t peer_incarnation)
 {
 	c->state = CONN_READY;
 	c->was_ready = true;
+	c->version = version;
 	c->peer_id = peer_id;
 	c->peer_incarnation = peer_incarnation;
 	(void)uv_timer_stop(&c->timer);
@@ -404,4 +405,9 @@ uint64_t net_conn_peer_id(const struct net_conn *c)
 bool net_conn_is_ready(const struct net_conn *c)
 {
 	return c->state == CONN_READY;
+}
+
+uint32_t net_conn_version(const struct net_conn *c)
+{
+	return c->version;
 }

@@ -35,6 +35,7 @@ struct net_conn {
 	void *ctx;
 	char name[NET_NAME_BYTES];
 	uint64_t to_node, peer_id, peer_incarnation;
+	uint32_t version;   /* agreed on */
 	struct rfs_err why; /* why it ended, or is about to */
 
 	/* Life. The timer bounds the time to on_ready; then it carries what waits for a later
@@ -73,7 +74,7 @@ struct net_conn *conn_new(uv_loop_t *loop, const struct net_identity *self,
 /* The socket is connected: set its options, start to read, expect a hello. */
 void conn_start(struct net_conn *c);
 /* on_ready, from the read callback. */
-void conn_ready(struct net_conn *c, uint64_t peer_id, uint64_t peer_incarnation);
+void conn_ready(struct net_conn *c, uint32_t version, uint64_t peer_id, uint64_t peer_incarnation);
 void conn_read_off(struct net_conn *c);
 /* Write what has gathered, in any state but CLOSING. */
 void conn_write_out(struct net_conn *c);

@@ -4,13 +4,35 @@
 #include <string.h>
 #include "conn_priv.h"
 
-/* The highest version in both ranges; 0 if there is none. */
-static uint32_t common_version(uint32_t min, uint32_t max)
+struct versions {
+	uint32_t min, max;
+};
+
+/* What we speak with a node or with a client. */
+static struct versions own_versions(const struct net_identity *self, bool with_node)
 {
-	uint32_t low = min > WIRE_VERSION_MIN ? min : WIRE_VERSION_MIN;
-	uint32_t high = max < WIRE_VERSION_MAX ? max : WIRE_VERSION_MAX;
+	struct versions v = {WIRE_VERSION_MIN, WIRE_VERSION_MAX};
+
+	if (self->version_max != 0)
+		v.max = self->version_max;
+	if (with_node && self->peer_version_min > v.min)
+		v.min = self->peer_version_min;
+	return v;
+}
+
+/* The highest version in both ranges; 0 if there is none. */
+static uint32_t common_version(struct versions a, struct versions b)
+{
+	uint32_t low = a.min > b.min ? a.min : b.min;
+	uint32_t high = a.max < b.max ? a.max : b.max;
 
 	return low <= high ? high : 0;
+}
+
+/* A dialled server is a node; who dials has said what it is. */
+static bool dials_as_node(const struct net_conn *c)
+{
+	return c->self->node_id != 0;
 }
 
 /* A stranger's words end up in our log and on terminals. */
@@ -23,9 +45,10 @@ static void make_printable(char *s)
 
 void hello_send(struct net_conn *c)
 {
+	struct versions own = own_versions(c->self, dials_as_node(c));
 	struct wire_hello h = {
-	        .version_min = WIRE_VERSION_MIN,
-	        .version_max = WIRE_VERSION_MAX,
+	        .version_min = own.min,
+	        .version_max = own.max,
 	        .node_id = c->self->node_id,
 	        .incarnation = c->self->incarnation,
 	        .to_node = c->to_node,
@@ -48,13 +71,20 @@ static int judge_peer(const struct net_identity *self, uint64_t id, uint64_t inc
 
 /* 0, or what stands against this peer, in words for the peer: "this" is we. */
 static int judge_hello(const struct net_identity *self, const struct wire_hello *h,
-                       struct rfs_err *err)
+                       uint32_t *version, struct rfs_err *err)
 {
-	if (common_version(h->version_min, h->version_max) == 0)
+	const struct versions own = own_versions(self, h->node_id != 0);
+
+	*version = common_version(own, (struct versions){h->version_min, h->version_max});
+	if (*version == 0 && own.min > WIRE_VERSION_MIN && h->version_max < own.min)
+		return rfs_err_set(err, RFS_EVERSION,
+		                   "the cluster speaks protocol version %u, the caller %u to %u",
+		                   own.min, h->version_min, h->version_max);
+	if (*version == 0)
 		return rfs_err_set(
 		        err, RFS_EVERSION,
-		        "this node speaks protocol versions %u to %u, the caller %u to %u",
-		        WIRE_VERSION_MIN, WIRE_VERSION_MAX, h->version_min, h->version_max);
+		        "this node speaks protocol versions %u to %u, the caller %u to %u", own.min,
+		        own.max, h->version_min, h->version_max);
 	if (h->cluster[0] != '\0' && strcmp(h->cluster, self->cluster) != 0)
 		return rfs_err_set(err, RFS_EIDENTITY,
 		                   "this node belongs to cluster \"%s\", the caller to \"%s\"",
@@ -96,6 +126,7 @@ static void take_hello(struct net_conn *c, const struct frame *f)
 {
 	struct rfs_err err = {0};
 	struct wire_hello h;
+	uint32_t version;
 
 	if (f->type != FRAME_HELLO) {
 		conn_fail(c, RFS_EPROTO, "frame of type %u where a hello must stand", f->type);
@@ -106,19 +137,20 @@ static void take_hello(struct net_conn *c, const struct frame *f)
 		return;
 	}
 	make_printable(h.cluster);
-	if (judge_hello(c->self, &h, &err) != 0) {
+	if (judge_hello(c->self, &h, &version, &err) != 0) {
 		refuse(c, &err);
 		return;
 	}
-	answer(c, common_version(h.version_min, h.version_max), &err);
+	answer(c, version, &err);
 	if (c->state == CONN_HELLO)
-		conn_ready(c, h.node_id, h.incarnation);
+		conn_ready(c, version, h.node_id, h.incarnation);
 }
 
 /* ---- dialling side ---- */
 
 static void take_reply(struct net_conn *c, const struct frame *f)
 {
+	struct versions own = own_versions(c->self, dials_as_node(c));
 	struct rfs_err err = {0};
 	struct wire_hello_reply r;
 
@@ -135,9 +167,9 @@ static void take_reply(struct net_conn *c, const struct frame *f)
 	make_printable(r.text);
 	if (r.code != 0)
 		conn_fail(c, r.code, "refused: %s", r.text);
-	else if (common_version(r.version, r.version) == 0)
+	else if (common_version(own, (struct versions){r.version, r.version}) == 0)
 		conn_fail(c, RFS_EVERSION, "answers with protocol version %u, we speak %u to %u",
-		          r.version, WIRE_VERSION_MIN, WIRE_VERSION_MAX);
+		          r.version, own.min, own.max);
 	else if (c->self->cluster[0] != '\0' && strcmp(r.cluster, c->self->cluster) != 0)
 		conn_fail(c, RFS_EIDENTITY, "belongs to cluster \"%s\", not \"%s\"", r.cluster,
 		          c->self->cluster);
@@ -147,7 +179,7 @@ static void take_reply(struct net_conn *c, const struct frame *f)
 	else if (judge_peer(c->self, r.node_id, r.incarnation, &err) != 0)
 		conn_fail(c, err.code, "%s", err.msg);
 	else
-		conn_ready(c, r.node_id, r.incarnation);
+		conn_ready(c, r.version, r.node_id, r.incarnation);
 }
 
 void hello_take(struct net_conn *c, const struct frame *f)

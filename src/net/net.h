@@ -25,6 +25,10 @@ struct net_identity {
 	char cluster[64]; /* "": a client that takes whatever cluster answers */
 	uint64_t node_id; /* 0: a client */
 	uint64_t incarnation;
+	/* Protocol versions spoken here; 0: WIRE_VERSION_MIN and WIRE_VERSION_MAX. `peer_version_min`
+	 * is what another node must speak at least (the cluster's version), clients need not; it may be
+	 * raised at any time and counts for hellos from then on. */
+	uint32_t version_max, peer_version_min;
 	/* A word on the node at the other end, before it is answered or believed: 0, or a code with the
 	 * sentence that the peer is told. NULL: anybody. Not called for clients. */
 	int (*judge)(void *ctx, uint64_t peer_id, uint64_t peer_incarnation, struct rfs_err *err);
@@ -66,6 +70,9 @@ void net_conn_set_ctx(struct net_conn *c, void *ctx);
 const char *net_conn_name(const struct net_conn *c); /* "127.0.0.1:7001", for messages */
 uint64_t net_conn_peer_id(const struct net_conn *c); /* after on_ready */
 bool net_conn_is_ready(const struct net_conn *c);
+/* What both ends speak, from on_ready on. Send nothing that came with a later version:
+ * frame_version(), fs_op_protocol(). */
+uint32_t net_conn_version(const struct net_conn *c);
 
 /* The buffer to append whole frames to (wire_put_*). It leaves at the next flush. From on_ready
  * until on_close; on a connection that is ending, what is appended goes nowhere. */

@@ -124,8 +124,8 @@ static const char *nonsense(const struct replay *p, uint64_t offset, const struc
 
 	if (r->len > RAFT_ENTRY_BYTES_MAX || offset + wal_record_bytes(r->len) > p->segment->size)
 		return "a record's length makes no sense";
-	if (r->kind > RAFT_ENTRY_CONFIG)
-		return "a record's kind is unknown";
+	if (r->kind > RAFT_ENTRY_KIND_MAX)
+		return "a record's kind is unknown to this version of the program";
 	if (r->link != w->link)
 		return "a record does not continue the one before it";
 	if (r->batch != offset && (r->batch == 0 || r->batch != p->batch))

@@ -275,7 +275,7 @@ static void check_entries(const struct wal *w, const struct raft_entry *e, size_
 		rfs_check(e[i].pos.index == e[0].pos.index + i);
 		rfs_check(e[i].pos.term >= term && e[i].pos.term <= w->term);
 		rfs_check(wal_entry_fits(w->segment_bytes, e[i].len));
-		rfs_check(e[i].kind <= RAFT_ENTRY_CONFIG);
+		rfs_check(e[i].kind <= RAFT_ENTRY_KIND_MAX);
 		term = e[i].pos.term;
 	}
 }

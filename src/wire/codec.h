@@ -16,8 +16,8 @@
 #include "../raft/raft.h"
 #include "../store/store.h"
 
-#define WIRE_VERSION_MIN 1u
-#define WIRE_VERSION_MAX 1u
+#define WIRE_VERSION_MIN FS_VERSION_MIN
+#define WIRE_VERSION_MAX FS_VERSION_MAX
 #define WIRE_TEXT_MAX    256u
 #define WIRE_MEMBERS_MAX 32u
 
@@ -75,6 +75,7 @@ struct wire_status {
 	uint64_t log_first, log_bytes, sessions, inodes, uptime_ms;
 	char address[WIRE_TEXT_MAX], leader_address[WIRE_TEXT_MAX], role[32], cluster[64],
 	        version[32];
+	uint32_t protocol_version, protocol_version_max; /* 0: not told */
 	struct wire_member members[WIRE_MEMBERS_MAX];
 	size_t n_members;
 };
@@ -110,5 +111,9 @@ void wire_put_command(struct buf *b, const struct store_cmd *c);
 /* c->op points to *op, whose bytes are borrowed from the arena. */
 int wire_get_command(const void *p, size_t n, struct wire_arena *a, struct store_cmd *c,
                      struct fs_op *op, struct rfs_err *err);
+
+/* A version as the payload of a log entry of kind RAFT_ENTRY_VERSION. */
+void wire_put_version(struct buf *b, uint32_t version);
+int wire_get_version(const void *p, size_t n, uint32_t *version, struct rfs_err *err);
 
 #endif

@@ -135,6 +135,21 @@ int wire_get_command(const void *p, size_t n, struct wire_arena *a, struct store
 	return op_of_pb(m->op, op, err);
 }
 
+void wire_put_version(struct buf *b, uint32_t version)
+{
+	buf_put_u32(b, version);
+}
+
+int wire_get_version(const void *p, size_t n, uint32_t *version, struct rfs_err *err)
+{
+	struct reader r = reader_of(p, n);
+
+	*version = reader_u32(&r);
+	if (r.bad || reader_left(&r) != 0 || *version == 0)
+		return rfs_err_set(err, RFS_ECORRUPT, "%zu bytes that are no version", n);
+	return 0;
+}
+
 static void attr_to_pb(RfsPb__Attr *m, const struct fs_attr *a)
 {
 	m->ino = a->ino;

@@ -24,7 +24,8 @@ static bool entry_kind_is_known(uint32_t kind)
 	switch ((enum raft_entry_kind)kind) {
 	case RAFT_ENTRY_NOOP:
 	case RAFT_ENTRY_COMMAND:
-	case RAFT_ENTRY_CONFIG: return true;
+	case RAFT_ENTRY_CONFIG:
+	case RAFT_ENTRY_VERSION: return true;
 	}
 	return false;
 }

@@ -65,6 +65,8 @@ void wire_put_status(struct buf *b, const struct wire_status *s)
 	m.sessions = s->sessions;
 	m.inodes = s->inodes;
 	m.uptime_ms = s->uptime_ms;
+	m.protocol_version = s->protocol_version;
+	m.protocol_version_max = s->protocol_version_max;
 	codec_put(b, FRAME_STATUS, &m.base);
 }
 
@@ -139,6 +141,8 @@ int wire_get_status(const uint8_t *p, size_t n, struct wire_status *s, struct rf
 	s->sessions = m->sessions;
 	s->inodes = m->inodes;
 	s->uptime_ms = m->uptime_ms;
+	s->protocol_version = m->protocol_version;
+	s->protocol_version_max = m->protocol_version_max;
 	rc = get_texts(m, s, err);
 	return rc != 0 ? rc : get_members(m, s, err);
 }

@@ -11,6 +11,22 @@ static uint32_t frame_crc(const uint8_t *header, const uint8_t *payload, size_t 
 	return crc32c(crc32c(0, header, FRAME_SUMMED_BYTES), payload, len);
 }
 
+uint32_t frame_version(enum frame_type type)
+{
+	switch (type) {
+	case FRAME_HELLO:
+	case FRAME_HELLO_REPLY:
+	case FRAME_RAFT:
+	case FRAME_REQUEST:
+	case FRAME_REPLY:
+	case FRAME_KEEP_ALIVE:
+	case FRAME_KEEP_ALIVE_REPLY:
+	case FRAME_STATUS_REQUEST:
+	case FRAME_STATUS: return 1;
+	}
+	return UINT32_MAX;
+}
+
 size_t frame_begin(struct buf *b)
 {
 	size_t start = b->len;

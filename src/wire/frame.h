@@ -32,6 +32,9 @@ enum frame_type {
 	FRAME_STATUS = 9,
 };
 
+/* The protocol version that brought this type: it is not sent to a peer that speaks an older one. */
+uint32_t frame_version(enum frame_type type);
+
 /* Append a frame in place: frame_begin() leaves room for the header and returns where it starts,
  * the caller appends the payload to `b`, frame_end() fills the header in. */
 size_t frame_begin(struct buf *b);

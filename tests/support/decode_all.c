@@ -46,7 +46,7 @@ static unsigned decode_raft(const uint8_t *p, size_t n, struct wire_arena *a)
 	rfs_check(m.n == 0 || m.kind == RAFT_MSG_APPEND);
 	for (size_t i = 0; i < m.n; i++) {
 		rfs_check(m.entries[i].pos.index == m.pos.index + 1 + i);
-		rfs_check(m.entries[i].kind <= RAFT_ENTRY_CONFIG);
+		rfs_check(m.entries[i].kind <= RAFT_ENTRY_KIND_MAX);
 		rfs_check(m.entries[i].len <= RAFT_ENTRY_BYTES_MAX);
 		touch(m.entries[i].data, m.entries[i].len);
 	}

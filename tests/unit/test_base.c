@@ -136,6 +136,29 @@ START_TEST(test_op_copy_owns_all_it_points_to)
 }
 END_TEST
 
+START_TEST(test_an_operation_has_the_version_of_its_newest_part)
+{
+	struct fs_op op = {.kind = FS_OP_WRITE, .flags = FS_F_APPEND | FS_F_KILL_SUID};
+
+	ck_assert_uint_eq(fs_op_protocol(&op), 1);
+	op.flags |= 1u << 31;
+	ck_assert_uint_eq(fs_op_protocol(&op), UINT32_MAX);
+	op.flags = 0;
+	for (uint32_t kind = FS_OP_SESSION_OPEN; kind <= FS_OP_DELETE; kind++) {
+		op.kind = (enum fs_op_kind)kind;
+		ck_assert_uint_eq(fs_op_protocol(&op), 1);
+	}
+	for (uint32_t kind = FS_OP_LOOKUP; kind <= FS_OP_RESOLVE; kind++) {
+		op.kind = (enum fs_op_kind)kind;
+		ck_assert_uint_eq(fs_op_protocol(&op), 1);
+	}
+	op.kind = FS_OP_NONE;
+	ck_assert_uint_eq(fs_op_protocol(&op), UINT32_MAX);
+	op.kind = (enum fs_op_kind)60000;
+	ck_assert_uint_eq(fs_op_protocol(&op), UINT32_MAX);
+}
+END_TEST
+
 START_TEST(test_dirents_come_back_and_a_cut_one_is_noticed)
 {
 	struct fs_dirent d = {.cookie = 77,
@@ -182,6 +205,7 @@ int main(void)
 	tcase_add_test(t, test_names_that_cannot_stand_in_a_directory_are_refused);
 	tcase_add_test(t, test_paths_are_components_joined_by_single_slashes);
 	tcase_add_test(t, test_op_copy_owns_all_it_points_to);
+	tcase_add_test(t, test_an_operation_has_the_version_of_its_newest_part);
 	tcase_add_test(t, test_dirents_come_back_and_a_cut_one_is_noticed);
 	tcase_add_test(t, test_log_levels_have_names);
 	suite_add_tcase(s, t);

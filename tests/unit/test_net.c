@@ -147,7 +147,7 @@ START_TEST(test_a_caller_without_a_common_version_is_told_so)
 	raw_send_buf(fd, &b);
 	r = read_refusal(fd);
 	ck_assert_int_eq(r.code, RFS_EVERSION);
-	ck_assert_ptr_nonnull(strstr(r.text, "versions 1 to 1, the caller 2 to 3"));
+	ck_assert_ptr_nonnull(strstr(r.text, "versions 1 to 2, the caller 3 to 4"));
 	close(fd);
 }
 END_TEST
@@ -169,6 +169,52 @@ START_TEST(test_the_highest_common_version_is_chosen)
 	ck_assert_int_eq(r.code, 0);
 	ck_assert_uint_eq(r.version, WIRE_VERSION_MAX);
 	close(fd);
+}
+END_TEST
+
+static void expect_version(uint32_t version)
+{
+	struct end *d, *a;
+
+	bed_connect(&d, &a);
+	ck_assert_uint_eq(net_conn_version(d->conn), version);
+	ck_assert_uint_eq(net_conn_version(a->conn), version);
+}
+
+START_TEST(test_each_end_may_be_held_at_an_older_version)
+{
+	expect_version(WIRE_VERSION_MAX);
+	bed.dialler.version_max = 1;
+	expect_version(1);
+	bed.dialler.version_max = 0;
+	bed.node.version_max = 1;
+	expect_version(1);
+	bed.dialler.version_max = 1;
+	expect_version(1);
+}
+END_TEST
+
+START_TEST(test_a_node_that_does_not_speak_the_clusters_version_is_refused)
+{
+	bed.node.peer_version_min = 2;
+	bed.dialler.version_max = 1;
+	bed.dialler.node_id = 2;
+	expect_refusal(0, RFS_EVERSION, "the cluster speaks protocol version 2, the caller 1 to 1");
+	bed.dialler.version_max = 2;
+	expect_version(2);
+	bed.dialler.version_max = 1;
+	bed.dialler.node_id = 0;
+	expect_version(1); /* a client need not speak it */
+}
+END_TEST
+
+START_TEST(test_a_node_calls_nobody_who_does_not_speak_its_clusters_version)
+{
+	bed.node.version_max = 1;
+	bed.dialler.node_id = 2;
+	bed.dialler.peer_version_min = 2;
+	expect_refusal(1, RFS_EVERSION,
+	               "this node speaks protocol versions 1 to 1, the caller 2 to 2");
 }
 END_TEST
 
@@ -650,6 +696,9 @@ int main(void)
 	tcase_add_test(t, test_a_second_node_of_the_same_id_is_refused);
 	tcase_add_test(t, test_a_caller_without_a_common_version_is_told_so);
 	tcase_add_test(t, test_the_highest_common_version_is_chosen);
+	tcase_add_test(t, test_each_end_may_be_held_at_an_older_version);
+	tcase_add_test(t, test_a_node_that_does_not_speak_the_clusters_version_is_refused);
+	tcase_add_test(t, test_a_node_calls_nobody_who_does_not_speak_its_clusters_version);
 	tcase_add_test(t, test_the_dialler_checks_the_answer_too);
 	tcase_add_test(t, test_an_answer_that_is_none_ends_the_call);
 	tcase_add_test(t, test_garbage_ends_only_the_connection_it_came_by);

@@ -455,7 +455,7 @@ START_TEST(test_sealed_nonsense_in_a_record_is_refused)
 	        {16, 5, 8, "newer"},
 	        {24, 0, 8, "batch"},
 	        {24, UINT64_MAX, 8, "batch"},
-	        {32, 3, 4, "kind"},
+	        {32, RAFT_ENTRY_KIND_MAX + 1, 4, "kind"},
 	        {32, UINT32_MAX, 4, "kind"},
 	        {40, 1, 4, "continue"},
 	};

@@ -185,12 +185,12 @@ START_TEST(test_raft_messages_that_nobody_sends_are_refused)
 	ck_assert_str_eq(err.msg, "entry 1 of 2097153 bytes exceeds 2097152");
 
 	e.len = 1;
-	e.kind = (enum raft_entry_kind)3;
+	e.kind = (enum raft_entry_kind)(RAFT_ENTRY_KIND_MAX + 1);
 	buf_clear(&b);
 	wire_put_raft(&b, &m);
 	f = frame_of(FRAME_RAFT);
 	ck_assert_int_eq(wire_get_raft(f.payload, f.len, arena, &out, &err), RFS_ECORRUPT);
-	ck_assert_str_eq(err.msg, "entry 1 is of unknown kind 3");
+	ck_assert_str_eq(err.msg, "entry 1 is of unknown kind 4");
 
 	e.kind = RAFT_ENTRY_NOOP;
 	m.pos.index = UINT64_MAX;
@@ -342,6 +342,30 @@ START_TEST(test_a_message_without_its_operation_is_refused)
 	ck_assert_str_eq(err.msg, "message without an operation");
 	ck_assert_int_eq(wire_get_command("", 0, arena, &c, &op, &err), RFS_ECORRUPT);
 	ck_assert_int_eq(wire_get_command(NULL, 0, arena, &c, &op, &err), RFS_ECORRUPT);
+}
+END_TEST
+
+START_TEST(test_versions_survive_and_what_is_none_is_refused)
+{
+	uint32_t version = 0;
+
+	wire_put_version(&b, 7);
+	ck_assert_int_eq(wire_get_version(b.data, b.len, &version, &err), 0);
+	ck_assert_uint_eq(version, 7);
+	for (size_t n = 0; n < b.len; n++)
+		ck_assert_int_eq(wire_get_version(b.data, n, &version, &err), RFS_ECORRUPT);
+	buf_put_u8(&b, 0);
+	ck_assert_int_eq(wire_get_version(b.data, b.len, &version, &err), RFS_ECORRUPT);
+	ck_assert_int_eq(wire_get_version("\0\0\0", 4, &version, &err), RFS_ECORRUPT);
+}
+END_TEST
+
+START_TEST(test_every_type_of_frame_has_a_version)
+{
+	for (unsigned type = FRAME_HELLO; type <= FRAME_STATUS; type++)
+		ck_assert_uint_eq(frame_version((enum frame_type)type), 1);
+	ck_assert_uint_eq(frame_version((enum frame_type)0), UINT32_MAX);
+	ck_assert_uint_eq(frame_version((enum frame_type)60000), UINT32_MAX);
 }
 END_TEST
 
@@ -707,6 +731,8 @@ int main(void)
 	tcase_add_test(t, test_requests_survive);
 	tcase_add_test(t, test_commands_survive_without_a_frame);
 	tcase_add_test(t, test_a_message_without_its_operation_is_refused);
+	tcase_add_test(t, test_versions_survive_and_what_is_none_is_refused);
+	tcase_add_test(t, test_every_type_of_frame_has_a_version);
 	tcase_add_test(t, test_replies_survive);
 	tcase_add_test(t, test_an_empty_reply_has_no_data_and_no_attributes);
 	tcase_add_test(t, test_keep_alives_survive);
