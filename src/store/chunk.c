@@ -78,8 +78,8 @@ const char *chunk_get_head(struct engine_bytes body, struct chunk_head *h)
 	struct reader r = reader_of(body.p, body.len);
 
 	*h = (struct chunk_head){.stream_version = reader_u32(&r), .store_version = reader_u32(&r)};
-	if (!r.bad &&
-	    (h->stream_version != CHUNK_STREAM_VERSION || h->store_version != STORE_FORMAT_VERSION))
+	if (!r.bad && (h->stream_version != CHUNK_STREAM_VERSION ||
+	               h->store_version < STORE_FORMAT_MIN || h->store_version > STORE_FORMAT_MAX))
 		return NULL;
 	h->info.pos.index = reader_u64(&r);
 	h->info.pos.term = reader_u64(&r);

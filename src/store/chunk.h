@@ -38,7 +38,7 @@ struct chunk_head {
 	uint64_t next_ino;
 };
 void chunk_put_head(struct buf *b, const struct chunk_head *h);
-/* With other versions than ours only these are set, and that is not an error here. */
+/* With versions that this program does not know only these are set, and that is not an error here. */
 const char *chunk_get_head(struct engine_bytes body, struct chunk_head *h);
 
 size_t chunk_record_bytes(struct engine_bytes key, struct engine_bytes value);

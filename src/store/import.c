@@ -27,6 +27,7 @@ struct store_import {
 	struct chunk_totals totals;
 	struct store_counts counts; /* found in the records */
 	uint64_t ino_max;
+	uint32_t version, version_max; /* the cluster's; what may be taken */
 };
 
 /* ---- begin and end ---- */
@@ -74,6 +75,8 @@ int store_import_begin(struct store_import **out, const char *dir, const struct 
 
 	RFS_MAGIC_SET(im, IMPORT_MAGIC);
 	rfs_check(!opts->memory || opts->engine != NULL);
+	im->version = FS_VERSION_MIN;
+	im->version_max = opts->version_max != 0 ? opts->version_max : FS_VERSION_MAX;
 	im->e = opts->engine;
 	im->dir = im->e == NULL ? mem_strdup(dir) : NULL;
 	rc = im->e != NULL ? check_empty(im->e, err) : open_fresh(im, err);
@@ -126,7 +129,7 @@ static int take_head(struct store_import *im, struct engine_bytes body)
 		return spoil(im, RFS_ECORRUPT, bad);
 	if (im->head.stream_version != CHUNK_STREAM_VERSION)
 		return spoil(im, RFS_EVERSION, "another version of the chunks' format");
-	if (im->head.store_version != STORE_FORMAT_VERSION)
+	if (im->head.store_version < STORE_FORMAT_MIN || im->head.store_version > STORE_FORMAT_MAX)
 		return spoil(im, RFS_EVERSION, "another version of the store's format");
 	return 0;
 }
@@ -138,6 +141,8 @@ static const char *count(struct store_import *im, const struct record_key_parts 
 	struct record_inode n;
 	const char *bad;
 
+	if (key->kind == RECORD_VERSION)
+		return record_get_version(value, &im->version);
 	if (key->kind == RECORD_SESSION)
 		im->counts.sessions++;
 	if (key->kind == RECORD_LINGER) { /* which the counts leave out */
@@ -184,6 +189,11 @@ static int take_records(struct store_import *im, struct engine_bytes body)
 		bad = check_record(im, key, value);
 		if (bad != NULL)
 			return spoil(im, RFS_ECORRUPT, bad);
+		if (im->version > im->version_max)
+			return rfs_err_set(&im->fail, RFS_EVERSION,
+			                   "snapshot for store %s: the cluster speaks protocol "
+			                   "version %u, this node at most %u",
+			                   name_of(im), im->version, im->version_max);
 		memcpy(im->last.p, key.p, key.len);
 		im->last.len = (uint8_t)key.len;
 		chunk_add_record(&im->totals, key, value);
@@ -203,6 +213,8 @@ static const char *compare(const struct store_import *im, const struct chunk_tot
 		return "not as many records as were sent";
 	if (im->totals.digest != im->head.info.digest || said->digest != im->totals.digest)
 		return "the records do not give the digest";
+	if (record_format_of(im->version) != im->head.store_version)
+		return "the cluster's version does not go with the format";
 	if (im->counts.inodes != want->inodes || im->counts.bytes != want->bytes ||
 	    im->counts.sessions != want->sessions)
 		return "the records do not give the counts";
@@ -270,7 +282,7 @@ static int put_meta(struct store_import *im, struct rfs_err *err)
 {
 	const struct store_snapshot_info *info = &im->head.info;
 	struct record_meta m = {
-	        .version = STORE_FORMAT_VERSION,
+	        .version = im->head.store_version,
 	        .applied = info->pos,
 	        .digest = info->digest,
 	        .next_ino = im->head.next_ino,

@@ -69,6 +69,11 @@ struct record_key record_key_reply(uint64_t session, uint32_t slot)
 	return k;
 }
 
+struct record_key record_key_version(void)
+{
+	return key_of(RECORD_VERSION, 0, 0, 0);
+}
+
 struct record_key record_prefix(enum record_kind kind)
 {
 	return key_of(kind, 0, 0, 0);
@@ -90,7 +95,8 @@ static size_t key_len(enum record_kind kind)
 	case RECORD_INODE:
 	case RECORD_SESSION: return 9;
 	case RECORD_MEMBERSHIP:
-	case RECORD_META: return 1;
+	case RECORD_META:
+	case RECORD_VERSION: return 1;
 	}
 	return 0;
 }
@@ -141,7 +147,7 @@ const char *record_get_meta(struct engine_bytes v, struct record_meta *m)
 
 	*m = (struct record_meta){0};
 	m->version = reader_u32(&r);
-	if (!r.bad && m->version != STORE_FORMAT_VERSION)
+	if (!r.bad && (m->version < STORE_FORMAT_MIN || m->version > STORE_FORMAT_MAX))
 		return NULL;
 	if (v.len != RECORD_META_BYTES)
 		return "wrong length";
@@ -349,4 +355,26 @@ const char *record_get_reply(struct engine_bytes v, struct record_reply *out)
 	if (out->seq == 0 || out->lowest > out->seq)
 		return "sequence number out of range";
 	return NULL;
+}
+
+/* ---- V ---- */
+
+void record_put_version(struct buf *b, uint32_t version)
+{
+	buf_put_u32(b, version);
+}
+
+const char *record_get_version(struct engine_bytes v, uint32_t *version)
+{
+	struct reader r = reader_of(v.p, v.len);
+
+	*version = reader_u32(&r);
+	if (r.bad || reader_left(&r) != 0)
+		return "wrong length";
+	return *version >= 2 ? NULL : "a version that has no record";
+}
+
+uint32_t record_format_of(uint32_t version)
+{
+	return version < 2 ? STORE_FORMAT_MIN : STORE_FORMAT_MAX;
 }

@@ -11,7 +11,10 @@
 #include "engine.h"
 #include "store.h"
 
-#define STORE_FORMAT_VERSION 2u
+/* The format tells which records there may be, and follows the cluster's version: a program that
+ * speaks only the older one refuses the store instead of misreading it. */
+#define STORE_FORMAT_MIN     2u /* cluster version 1 */
+#define STORE_FORMAT_MAX     3u /* cluster version 2 */
 #define STORE_REPLY_DATA_MAX 4096u
 
 #define RECORD_KEY_MAX 17
@@ -30,6 +33,7 @@ enum record_kind {
 	RECORD_ORPHAN = 'O',
 	RECORD_REPLY = 'R',
 	RECORD_SESSION = 'S',
+	RECORD_VERSION = 'V',
 };
 
 struct record_key record_key_meta(void);
@@ -41,6 +45,7 @@ struct record_key record_key_linger(uint64_t index, uint64_t ordinal);
 struct record_key record_key_orphan(uint64_t session, uint64_t ino);
 struct record_key record_key_session(uint64_t id);
 struct record_key record_key_reply(uint64_t session, uint32_t slot);
+struct record_key record_key_version(void);
 
 /* All records of a kind; of a kind and a first number (a file's chunks, a directory's entries,
  * …). */
@@ -68,7 +73,8 @@ struct record_meta {
 	struct raft_pos installed; /* this node's alone, as `version` is */
 };
 void record_put_meta(struct buf *b, const struct record_meta *m);
-/* With another version only m->version is set, and that is not an error here. */
+/* With a version that this program does not know only m->version is set, and that is not an error
+ * here. */
 const char *record_get_meta(struct engine_bytes v, struct record_meta *m);
 
 #define RECORD_INODE_HEAD 96u
@@ -114,6 +120,11 @@ struct record_membership {
 };
 void record_put_membership(struct buf *b, const struct record_membership *m);
 const char *record_get_membership(struct engine_bytes v, struct record_membership *m);
+
+/* The cluster's version, from 2 on; the format that goes with one. */
+void record_put_version(struct buf *b, uint32_t version);
+const char *record_get_version(struct engine_bytes v, uint32_t *version);
+uint32_t record_format_of(uint32_t version);
 
 const char *record_check_chunk(struct engine_bytes v);
 

@@ -60,7 +60,7 @@ int store_snapshot_open(struct store *s, size_t chunk_bytes, struct store_snapsh
 	sn->chunk_bytes = chunk_bytes != 0 ? chunk_bytes : STORE_SNAPSHOT_CHUNK_BYTES_MAX;
 	sn->head = (struct chunk_head){
 	        .stream_version = CHUNK_STREAM_VERSION,
-	        .store_version = STORE_FORMAT_VERSION,
+	        .store_version = s->m.version,
 	        .info = {s->m.applied, s->m.digest, s->m.counts},
 	        .next_ino = s->m.next_ino,
 	};

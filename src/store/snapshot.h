@@ -53,7 +53,7 @@ int store_snapshot_seek(struct store_snapshot *sn, uint64_t seq);
 struct store_import;
 
 /* Begin a fresh store beside the one in `dir`; what an earlier import left there is removed. With
- * opts->engine (the rest of it does not count) it is built in that engine, which must be empty, and
+ * opts->engine (of the rest only version_max counts) it is built in that engine, which must be empty, and
  * `dir` is ignored. Errors: as store_open(), and -EEXIST for an engine with records. Thread: for
  * this and the following any one at a time; all may block. */
 int store_import_begin(struct store_import **out, const char *dir, const struct store_opts *opts,

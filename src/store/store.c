@@ -8,9 +8,6 @@
 
 #define STORE_MAGIC 0x53544f52u
 #define FLUSH_MAGIC 0x53464c55u
-#define FLAGS_ALL                                                                                  \
-	((uint32_t)(FS_F_EXCL | FS_F_NOREPLACE | FS_F_EXCHANGE | FS_F_APPEND | FS_F_TRUNC |        \
-	            FS_F_RECURSIVE | FS_F_KILL_SUID))
 
 /* ---- open and close ---- */
 
@@ -42,7 +39,7 @@ static int make_new(struct store *s)
 		                  "there are records, but not the one of the store itself (M)");
 	if (s->fail.code != 0)
 		return STORE_FAILED;
-	s->m = (struct record_meta){.version = STORE_FORMAT_VERSION};
+	s->m = (struct record_meta){.version = record_format_of(s->version)};
 	if (store_linger_load_all(s) != 0)
 		return STORE_FAILED;
 	return store_inode_make_root(s);
@@ -62,14 +59,15 @@ static int load(struct store *s)
 	bad = record_get_meta(v, &s->m);
 	if (bad != NULL)
 		return store_fail_record(s, record_key_bytes(&k), bad);
-	if (s->m.version != STORE_FORMAT_VERSION)
+	if (s->m.version < STORE_FORMAT_MIN || s->m.version > STORE_FORMAT_MAX)
 		return store_fail(s, RFS_EVERSION,
-		                  "format version %u; this program knows version %u", s->m.version,
-		                  STORE_FORMAT_VERSION);
+		                  "format version %u; this program knows versions %u to %u",
+		                  s->m.version, STORE_FORMAT_MIN, STORE_FORMAT_MAX);
 	s->committed = s->m.applied;
 	if (!s->engine_borrowed) /* which may not have been flushed */
 		s->durable = s->committed;
-	if (store_session_load_all(s) != 0 || store_linger_load_all(s) != 0)
+	if (store_version_load(s) != 0 || store_session_load_all(s) != 0 ||
+	    store_linger_load_all(s) != 0)
 		return STORE_FAILED;
 	return store_membership_load(s);
 }
@@ -113,6 +111,9 @@ int store_open(struct store **out, const char *dir, const struct store_opts *opt
 
 	RFS_MAGIC_SET(s, STORE_MAGIC);
 	s->opts = *opts;
+	s->version = FS_VERSION_MIN;
+	if (s->opts.version_max == 0)
+		s->opts.version_max = FS_VERSION_MAX;
 	s->dentry_hash_mask = STORE_DENTRY_HASH_MASK;
 	rc = open_engine(s, dir, err);
 	if (rc == 0 && (load(s) != 0 || store_commit(s, NULL) != 0))
@@ -156,7 +157,7 @@ static int change(struct store *s, const struct store_cmd *cmd, struct fs_result
 {
 	const struct fs_op *op = cmd->op;
 
-	if ((op->flags & ~FLAGS_ALL) != 0)
+	if (fs_op_protocol(op) > s->version)
 		return -EINVAL;
 	switch (op->kind) {
 	case FS_OP_SESSION_OPEN: return store_session_open(s, op->size, res);

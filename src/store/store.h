@@ -58,14 +58,15 @@ struct store_opts {
 	/* Use this engine instead, which stays the caller's and open after store_close(); `dir` is
 	 * ignored. The simulator keeps its disks that way. */
 	struct store_engine *engine;
+	uint32_t version_max; /* of the cluster's version that may be taken; 0: FS_VERSION_MAX */
 	/* May be NULL; called during store_apply(). */
 	void (*on_change)(void *ctx, const struct store_change *c);
 	void *ctx;
 };
 
 /* Open or make the store in `dir` (whose parent must exist). What a crash left of an import or of a
- * switch to it (snapshot.h) is finished or removed first. Errors: RFS_ECORRUPT, RFS_EVERSION,
- * -EBUSY (open in another process), -errno. */
+ * switch to it (snapshot.h) is finished or removed first. Errors: RFS_ECORRUPT, RFS_EVERSION (of a
+ * newer program, or beyond version_max), -EBUSY (open in another process), -errno. */
 int store_open(struct store **out, const char *dir, const struct store_opts *opts,
                struct rfs_err *err);
 
@@ -103,6 +104,15 @@ int store_set_membership(struct store *s, struct raft_pos pos, const void *conf,
  * *conf is borrowed until the next store_set_membership(). */
 void store_get_membership(const struct store *s, struct raft_pos *pos, const void **conf,
                           size_t *len);
+
+/* Apply an entry that raises the cluster's protocol version (op.h), a record of its own as the
+ * configuration is; one that does not raise it changes nothing. From here on operations of that
+ * version are carried out; before, they are answered -EINVAL, as a node that does not know them
+ * answers. So everything that makes an operation of an older version act in another way asks
+ * store_version() first. As store_apply() with regard to position, batch and errors; beyond
+ * version_max it is RFS_EVERSION: this node must not go on. */
+int store_set_version(struct store *s, struct raft_pos pos, uint32_t version, struct rfs_err *err);
+uint32_t store_version(const struct store *s); /* FS_VERSION_MIN until it was raised */
 
 /* End a batch of store_apply(): everything since the last commit becomes visible to store_read() of
  * the next process life together or not at all. (Reads of this life see applied commands at once.)

@@ -63,6 +63,8 @@ struct store {
 	struct buf membership; /* the configuration's bytes */
 	struct raft_pos membership_pos;
 	uint64_t membership_weight;
+	uint32_t version; /* the cluster's */
+	uint64_t version_weight;
 };
 
 /* ---- state.c: records with their weight in the digest ---- */
@@ -104,6 +106,10 @@ int store_give_failure(const struct store *s, struct rfs_err *err);
 /* ---- membership.c ---- */
 
 int store_membership_load(struct store *s);
+
+/* ---- version.c ---- */
+
+int store_version_load(struct store *s);
 
 /* ---- place.c: the directories of a store on disk ---- */
 

@@ -193,6 +193,16 @@ static const char *see_membership(struct verify *v, const struct store_walk *w)
 	               : "not the configuration that memory knows";
 }
 
+static const char *see_version(struct verify *v, const struct store_walk *w)
+{
+	uint32_t version;
+	const char *bad = record_get_version(w->value, &version);
+
+	if (bad != NULL)
+		return bad;
+	return version == v->s->version ? NULL : "not the version that memory knows";
+}
+
 static const char *see(struct verify *v, const struct store_walk *w)
 {
 	if (w->key.kind != RECORD_META)
@@ -207,6 +217,7 @@ static const char *see(struct verify *v, const struct store_walk *w)
 	case RECORD_ORPHAN: return see_orphan(v, w);
 	case RECORD_REPLY: return see_reply(v, w);
 	case RECORD_SESSION: return see_session(v, w);
+	case RECORD_VERSION: return see_version(v, w);
 	}
 	return NULL;
 }

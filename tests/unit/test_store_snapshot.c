@@ -534,6 +534,7 @@ enum forgery {
 	FORGE_DIGEST,
 	FORGE_HEAD_DIGEST,
 	FORGE_TOTALS,
+	FORGE_NEWER_FORMAT, /* of which the records do not speak */
 	FORGE_STREAM_VERSION,
 	FORGE_STORE_VERSION,
 	FORGERIES,
@@ -548,7 +549,9 @@ static void forge_head(struct buf *out, const struct chunk *c, enum forgery f)
 	h.info.digest += f == FORGE_DIGEST || f == FORGE_HEAD_DIGEST;
 	h.next_ino = f == FORGE_NEXT_INO ? 2 : h.next_ino;
 	h.stream_version += f == FORGE_STREAM_VERSION;
-	h.store_version += f == FORGE_STORE_VERSION;
+	h.store_version = f == FORGE_STORE_VERSION  ? STORE_FORMAT_MAX + 1
+	                  : f == FORGE_NEWER_FORMAT ? STORE_FORMAT_MAX
+	                                            : h.store_version;
 	chunk_put_head(out, &h);
 }
 
