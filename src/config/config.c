@@ -14,6 +14,7 @@
 #include "../../vendor/toml/toml.h"
 #include "../base/check.h"
 #include "../base/mem.h"
+#include "../base/op.h"
 
 #define FILE_BYTES_MAX (1u << 20)
 #define ID_MAX         INT32_MAX
@@ -204,11 +205,12 @@ static int place_data(struct loader *l, const char *dir, unsigned line)
 
 static int load_cluster(struct loader *l, const struct section *root)
 {
-	static const char *const known[] = {"name", "data_directory", NULL};
+	static const char *const known[] = {"name", "data_directory", "protocol_version_max", NULL};
 	static const char chars[] =
 	        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 	char dir[CONFIG_PATH_MAX];
 	struct section s;
+	int64_t version = FS_VERSION_MAX;
 	unsigned line = 0;
 	int rc = get_section(l, root, "cluster", known, &s);
 
@@ -221,6 +223,11 @@ static int load_cluster(struct loader *l, const struct section *root)
 	if (l->cfg.name[strspn(l->cfg.name, chars)] != '\0')
 		return bad(l, line, "cluster.name",
 		           "may only have letters, digits, '.', '_' and '-'");
+	rc = get_integer(l, &s, "protocol_version_max", FS_VERSION_MIN, FS_VERSION_MAX, &version,
+	                 &line);
+	if (rc != 0)
+		return rc;
+	l->cfg.protocol_version_max = (uint32_t)version;
 	line = s.line;
 	rc = get_string(l, &s, "data_directory", CONFIG_PATH_MAX - 1, dir, &line);
 	return rc != 0 ? rc : place_data(l, dir[0] != '\0' ? dir : "data", line);
@@ -482,6 +489,7 @@ void config_single(struct config *cfg, const char *dir, uint16_t port)
 {
 	*cfg = (struct config){
 	        .name = "local",
+	        .protocol_version_max = FS_VERSION_MAX,
 	        .election_min_ms = ELECTION_MIN_MS_DEFAULT,
 	        .election_max_ms = ELECTION_MAX_MS_DEFAULT,
 	        .heartbeat_ms = HEARTBEAT_MS_DEFAULT,

@@ -25,6 +25,8 @@ struct config {
 	char name[CONFIG_NAME_MAX + 1];
 	/* Absolute: a relative data_directory is relative to the cluster file's folder. */
 	char data_directory[CONFIG_PATH_MAX];
+	/* The newest protocol version that this node speaks; default FS_VERSION_MAX. */
+	uint32_t protocol_version_max;
 	uint32_t election_min_ms, election_max_ms, heartbeat_ms; /* defaults 150, 300, 50 */
 	uint32_t session_timeout_ms;                             /* [client]; default 10000 */
 	struct config_node nodes[CONFIG_NODES_MAX];

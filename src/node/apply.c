@@ -9,20 +9,27 @@
 
 /* ---- committed entries ---- */
 
-/* An entry of the log as a command; op stays in *op. The bytes are as the leader wrote them (they
- * passed two checksums), so what does not decode is a command of a newer version: the same on every
- * node, refused by all. */
-static void decode(struct node *n, const struct raft_entry *e, struct store_cmd *cmd,
-                   struct fs_op *op)
+/* An entry's effect on the state. The bytes are as the leader wrote them (they passed two
+ * checksums), and a leader writes nothing that a member does not understand (version.c). So what is
+ * not understood here must end this node: passing over it would part its state from the others'. */
+static int apply_entry(struct node *n, const struct raft_entry *e, struct fs_op *op,
+                       struct fs_result *res, struct rfs_err *err)
 {
-	struct rfs_err err = {0};
+	struct store_cmd cmd;
+	uint32_t version;
+	int rc;
 
-	if (wire_get_command(e->data, e->len, n->apply_arena, cmd, op, &err) == 0)
-		return;
-	log_error("log entry %llu does not decode, applied as nothing: %s",
-	          (unsigned long long)e->pos.index, err.msg);
-	*op = (struct fs_op){.kind = FS_OP_NONE};
-	*cmd = (struct store_cmd){.op = op};
+	switch (e->kind) {
+	case RAFT_ENTRY_NOOP:
+	case RAFT_ENTRY_CONFIG: return store_apply(n->store, e->pos, NULL, res, err);
+	case RAFT_ENTRY_COMMAND:
+		rc = wire_get_command(e->data, e->len, n->apply_arena, &cmd, op, err);
+		return rc == 0 ? store_apply(n->store, e->pos, &cmd, res, err) : rc;
+	case RAFT_ENTRY_VERSION:
+		rc = wire_get_version(e->data, e->len, &version, err);
+		return rc == 0 ? store_set_version(n->store, e->pos, version, err) : rc;
+	}
+	return rfs_err_set(err, RFS_ECORRUPT, "unknown kind %d", (int)e->kind);
 }
 
 static void answer(struct node *n, const struct raft_entry *e, struct fs_result *res)
@@ -37,17 +44,14 @@ static void answer(struct node *n, const struct raft_entry *e, struct fs_result 
 
 static int apply_one(struct node *n, const struct raft_entry *e, struct rfs_err *err)
 {
+	struct fs_op op = {.kind = FS_OP_NONE};
 	struct fs_result res = {0};
-	struct store_cmd cmd;
-	struct fs_op op;
-	int rc;
 
-	if (e->kind == RAFT_ENTRY_COMMAND)
-		decode(n, e, &cmd, &op);
-	rc = store_apply(n->store, e->pos, e->kind == RAFT_ENTRY_COMMAND ? &cmd : NULL, &res, err);
-	if (rc != 0)
-		return rc;
-	if (e->kind == RAFT_ENTRY_COMMAND && op.kind == FS_OP_SESSION_OPEN && res.err == 0)
+	if (apply_entry(n, e, &op, &res, err) != 0)
+		return rfs_err_prefix(err, "log entry %llu", (unsigned long long)e->pos.index);
+	if (e->kind == RAFT_ENTRY_VERSION)
+		version_applied(n);
+	if (op.kind == FS_OP_SESSION_OPEN && res.err == 0)
 		session_heard(n, res.value);
 	answer(n, e, &res);
 	wire_arena_reset(n->apply_arena);

@@ -48,6 +48,7 @@ static void role_changed(struct node *n, enum raft_role role)
 	n->role = role;
 	raft_get_status(n->raft, &st);
 	if (role == RAFT_LEADER) {
+		n->led_since_ms = clock_mono_ms();
 		n->term_start = st.last.index;
 		sessions_grant_all(n);
 	} else if (led) {
@@ -131,6 +132,7 @@ void node_end_turn(struct node *n)
 {
 	if (n->failed || n->stopping)
 		return;
+	version_look(n);
 	serve_propose_gathered(n);
 	serve_read_gathered(n);
 	if (n->out.want_flush)

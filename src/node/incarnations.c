@@ -93,6 +93,14 @@ static int save(const struct node *n, struct rfs_err *err)
 	return rc == 0 ? 0 : rfs_err_set(err, rc, "%s: %s", path, rfs_strerror(rc));
 }
 
+bool incarnations_met(const struct node *n, uint64_t id)
+{
+	for (size_t i = 0; i < n->n_met; i++)
+		if (n->met[i].id == id)
+			return true;
+	return false;
+}
+
 int incarnations_judge(void *ctx, uint64_t id, uint64_t incarnation, struct rfs_err *err)
 {
 	struct node *n = ctx;

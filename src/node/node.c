@@ -130,7 +130,7 @@ static int open_log(struct node *n, struct wal_recovered *rec, struct rfs_err *e
 
 static int open_store(struct node *n, struct rfs_err *err)
 {
-	struct store_opts opts = {0};
+	struct store_opts opts = {.version_max = n->config.protocol_version_max};
 	char dir[CONFIG_PATH_MAX + 8];
 
 	(void)snprintf(dir, sizeof(dir), "%s/store", n->data_dir);
@@ -283,9 +283,11 @@ static int listen_and_identify(struct node *n, const struct config_node *self, s
 	memcpy(n->identity.cluster, n->config.name, sizeof(n->config.name));
 	n->identity.node_id = n->id;
 	n->identity.incarnation = n->incarnation;
+	n->identity.version_max = n->config.protocol_version_max;
 	n->identity.judge = incarnations_judge;
 	n->identity.judge_ctx = n;
 	n->limits = NET_LIMITS_DEFAULT;
+	version_applied(n);
 	rc = net_listen(&n->listener, n->loop, &n->identity, &n->limits, self->host, self->port,
 	                &node_accept_handler, n, err);
 	if (rc != 0)

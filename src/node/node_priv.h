@@ -1,6 +1,6 @@
 /* The node's inside. node.c: life. drive.c: events into the core, effects out. peer.c: connections
  * to the other servers. serve.c: clients' requests. apply.c: committed entries and reads.
- * session.c: keep-alives. */
+ * session.c: keep-alives. version.c: the cluster's protocol version. */
 #ifndef RFS_NODE_NODE_PRIV_H
 #define RFS_NODE_NODE_PRIV_H
 
@@ -32,6 +32,8 @@
 	1024u /* of one connection, unanswered: then its reading pauses                            \
 	       */
 #define NODE_SLOW_SYNC_US 500000u
+/* A leader's first so many ms, in which a member that nobody has met yet may still come. */
+#define NODE_VERSION_WAIT_MS 5000u
 
 struct node;
 
@@ -119,6 +121,9 @@ struct node {
 	enum raft_role role;
 	raft_index term_start; /* leader: index of its term's no-op */
 	raft_index commit;
+	uint64_t led_since_ms;
+	raft_term version_term; /* in which this node proposed to raise the cluster's version */
+	uint64_t version_said_ms;
 
 	struct wal *wal;
 	struct store *store;
@@ -198,7 +203,9 @@ void serve_read_gathered(struct node *n);
 void serve_reply(struct node_conn *c, uint64_t req_id, const struct fs_result *res);
 void serve_refuse(struct node_conn *c, uint64_t req_id, int code);
 void serve_fail_pending(struct node *n, int code);
-int serve_command(struct node *n, const struct fs_op *op); /* propose a command of the node's own */
+/* Propose a command of the node's own: 0, RFS_ENOTLEADER, or as version_judge(). */
+int serve_command(struct node *n, const struct fs_op *op);
+void serve_version(struct node *n, uint32_t version); /* as leader, before the turn's proposal */
 void pending_push(struct node_pending_ring *r, struct node_pending p);
 bool pending_take(struct node_pending_ring *r, raft_index index, struct node_pending *out);
 
@@ -208,6 +215,15 @@ void reads_ready(struct node *n, const struct raft_read_ready *ready);
 void reads_serve(struct node *n);
 void reads_refuse_all(struct node *n);
 
+/* version.c */
+/* The state machine has the cluster's version: make it what other servers must speak, and end
+ * connections to those that do not. At start and after each entry that raises it. */
+void version_applied(struct node *n);
+/* As leader: propose to raise it when every member speaks a newer one. Once a turn. */
+void version_look(struct node *n);
+/* Whether a change may be proposed: 0, -EOPNOTSUPP, or RFS_EBUSYLIMIT while that is not settled. */
+int version_judge(struct node *n, const struct fs_op *op);
+
 /* session.c */
 void sessions_grant_all(struct node *n);
 void session_heard(struct node *n, uint64_t id);
@@ -216,6 +232,8 @@ void sessions_free(struct node *n);
 
 /* incarnations.c */
 int incarnations_load(struct node *n, struct rfs_err *err);
+/* Whether this node has ever spoken with that server. */
+bool incarnations_met(const struct node *n, uint64_t id);
 /* net_identity.judge: 0, or why that server is not let in. */
 int incarnations_judge(void *ctx, uint64_t id, uint64_t incarnation, struct rfs_err *err);
 

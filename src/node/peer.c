@@ -52,7 +52,8 @@ static void peer_on_ready(struct net_conn *c, uint64_t peer_id, uint64_t peer_in
 	p->up = true;
 	p->complained = false;
 	net_backoff_reset(&p->backoff);
-	log_info("node %llu up at %s", (unsigned long long)p->id, p->address);
+	log_info("node %llu up at %s, protocol version %u", (unsigned long long)p->id, p->address,
+	         net_conn_version(c));
 }
 
 static void peer_on_frame(struct net_conn *c, const struct frame *f)
@@ -84,9 +85,11 @@ static void peer_on_close(struct net_conn *c, const struct rfs_err *err)
 		log_warn("node %llu is not reachable: %s", (unsigned long long)p->id, err->msg);
 		p->complained = true;
 	}
-	(void)uv_timer_start(
-	        &p->retry, on_retry,
-	        err->code == RFS_EIDENTITY ? PEER_RETRY_ALIEN : net_backoff_next(&p->backoff), 0);
+	(void)uv_timer_start(&p->retry, on_retry,
+	                     err->code == RFS_EIDENTITY || err->code == RFS_EVERSION
+	                             ? PEER_RETRY_ALIEN
+	                             : net_backoff_next(&p->backoff),
+	                     0);
 }
 
 static const struct net_handler peer_handler = {

@@ -183,18 +183,15 @@ void serve_fail_pending(struct node *n, int code)
 /* ---- gathering ---- */
 
 /* While a batch gathers, its entries keep offsets into batch_bytes in place of pointers: the buffer
- * may move. */
-static void gather_command(struct node *n, const struct store_cmd *cmd, struct node_conn *conn,
-                           uint64_t req_id)
+ * may move. The payload is what batch_bytes has from `start` on. */
+static void gather_entry(struct node *n, enum raft_entry_kind kind, size_t start,
+                         struct node_conn *conn, uint64_t req_id)
 {
-	size_t start = n->batch_bytes.len;
-
-	wire_put_command(&n->batch_bytes, cmd);
 	n->batch = mem_grow(n->batch, &n->batch_cap, n->n_batch + 1, sizeof(*n->batch));
 	n->batch_from =
 	        mem_grow(n->batch_from, &n->batch_from_cap, n->n_batch + 1, sizeof(*n->batch_from));
 	n->batch[n->n_batch] = (struct raft_entry){
-	        .kind = RAFT_ENTRY_COMMAND,
+	        .kind = kind,
 	        .len = (uint32_t)(n->batch_bytes.len - start),
 	        .data = (const void *)(uintptr_t)start,
 	};
@@ -202,15 +199,33 @@ static void gather_command(struct node *n, const struct store_cmd *cmd, struct n
 	n->n_batch++;
 }
 
+static void gather_command(struct node *n, const struct store_cmd *cmd, struct node_conn *conn,
+                           uint64_t req_id)
+{
+	size_t start = n->batch_bytes.len;
+
+	wire_put_command(&n->batch_bytes, cmd);
+	gather_entry(n, RAFT_ENTRY_COMMAND, start, conn, req_id);
+}
+
 int serve_command(struct node *n, const struct fs_op *op)
 {
 	struct store_cmd cmd = {.time_ns = clock_real_ns(), .op = op};
+	int rc = n->role == RAFT_LEADER ? version_judge(n, op) : RFS_ENOTLEADER;
 
-	if (n->role != RAFT_LEADER)
-		return RFS_ENOTLEADER;
+	if (rc != 0)
+		return rc;
 	gather_command(n, &cmd, NULL, 0);
 	uv_async_send(&n->again);
 	return 0;
+}
+
+void serve_version(struct node *n, uint32_t version)
+{
+	size_t start = n->batch_bytes.len;
+
+	wire_put_version(&n->batch_bytes, version);
+	gather_entry(n, RAFT_ENTRY_VERSION, start, NULL, 0);
 }
 
 static void refuse_batch(struct node *n, int code)
@@ -233,6 +248,7 @@ void serve_propose_gathered(struct node *n)
 	node_step(n, &ev);
 	if (n->out.error != 0) {
 		refuse_batch(n, n->out.error);
+		n->version_term = 0; /* it may have been part of this */
 	} else {
 		rfs_check(n->out.n_append == n->n_batch);
 		for (size_t i = 0; i < n->n_batch; i++) {
@@ -346,8 +362,8 @@ static void take_request(struct node *n, struct node_conn *c, const struct wire_
 	}
 	if (rc == 0 && r->op.data_len > FS_WRITE_BYTES_MAX)
 		rc = -EFBIG;
-	if (rc == 0 && n->role != RAFT_LEADER)
-		rc = RFS_ENOTLEADER;
+	if (rc == 0)
+		rc = n->role == RAFT_LEADER ? version_judge(n, &r->op) : RFS_ENOTLEADER;
 	if (rc != 0) {
 		serve_refuse(c, r->id, rc);
 		return;
@@ -450,6 +466,10 @@ static int on_status(struct node *n, struct node_conn *c, const struct frame *f,
 
 static int dispatch(struct node *n, struct node_conn *c, const struct frame *f, struct rfs_err *err)
 {
+	if (frame_version((enum frame_type)f->type) > net_conn_version(c->net))
+		return rfs_err_set(err, RFS_EPROTO,
+		                   "a frame of type %u, which protocol version %u does not have",
+		                   f->type, net_conn_version(c->net));
 	switch ((enum frame_type)f->type) {
 	case FRAME_RAFT: return on_raft(n, c, f, err);
 	case FRAME_REQUEST: return on_request(n, c, f, err);

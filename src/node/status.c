@@ -58,5 +58,7 @@ void status_fill(struct node *n, struct wire_status *st)
 	st->sessions = counts.sessions;
 	st->inodes = counts.inodes;
 	st->uptime_ms = clock_mono_ms() - n->started_ms;
+	st->protocol_version = store_version(n->store);
+	st->protocol_version_max = n->config.protocol_version_max;
 	fill_members(n, st);
 }

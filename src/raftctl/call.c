@@ -157,6 +157,11 @@ int ctl_failed(struct ctl *ctl, const char *key, int code, bool change)
 		        CTL_NO_ANSWER,
 		        "%s: kept changing while it was read; try again, or raise --timeout", key);
 	case -EFBIG: return ctl_error(status, "%s: larger than a value may be", key);
+	case -EOPNOTSUPP:
+		return ctl_error(status,
+		                 "%s: the cluster does not speak this yet: a node of an older "
+		                 "version holds it back ('raftctl status', column protocol)",
+		                 key);
 	case -ENOSPC: return ctl_error(status, "%s: the nodes have no room left", key);
 	default: return ctl_error(status, "%s: %s", key, rfs_strerror(code));
 	}

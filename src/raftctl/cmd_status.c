@@ -7,7 +7,7 @@
 #define STATUS_TIMEOUT_MS 2000u
 #define STATUS_GRACE_MS   700u /* for the others, once one node has answered */
 
-#define COLUMNS 9
+#define COLUMNS 10
 #define CELL    320
 
 struct row {
@@ -56,6 +56,18 @@ static const char *reason_of(const struct row *r)
 	                                                                            : text;
 }
 
+/* "2", or "1 of 2" where the node speaks a newer version than its cluster. */
+static void fill_protocol(char *cell, const struct wire_status *st)
+{
+	if (st->protocol_version == 0) /* of a program before there were two */
+		(void)snprintf(cell, CELL, "1");
+	else if (st->protocol_version == st->protocol_version_max)
+		(void)snprintf(cell, CELL, "%u", st->protocol_version);
+	else
+		(void)snprintf(cell, CELL, "%u of %u", st->protocol_version,
+		               st->protocol_version_max);
+}
+
 static void fill_cells(struct row *r)
 {
 	const struct ctl_survey_node *n = r->node;
@@ -67,7 +79,7 @@ static void fill_cells(struct row *r)
 		(void)snprintf(r->cells[0], CELL, "%" PRIu64, n->at.id);
 	(void)snprintf(r->cells[1], CELL, "%s", r->address);
 	if (!n->reachable) {
-		(void)snprintf(r->cells[8], CELL, "no: %.300s", reason_of(r));
+		(void)snprintf(r->cells[9], CELL, "no: %.300s", reason_of(r));
 		return;
 	}
 	(void)snprintf(r->cells[2], CELL, "%s", st->role);
@@ -76,14 +88,15 @@ static void fill_cells(struct row *r)
 	(void)snprintf(r->cells[5], CELL, "%" PRIu64, st->commit);
 	(void)snprintf(r->cells[6], CELL, "%" PRIu64, st->applied);
 	(void)snprintf(r->cells[7], CELL, "%016" PRIx64, st->digest);
-	(void)snprintf(r->cells[8], CELL, "yes");
+	fill_protocol(r->cells[8], st);
+	(void)snprintf(r->cells[9], CELL, "yes");
 }
 
 static void print_table(struct row *rows, size_t n)
 {
-	static const char *const heads[COLUMNS] = {"id",      "address", "role",
-	                                           "term",    "last",    "commit",
-	                                           "applied", "digest",  "reachable"};
+	static const char *const heads[COLUMNS] = {"id",       "address",  "role",    "term",
+	                                           "last",     "commit",   "applied", "digest",
+	                                           "protocol", "reachable"};
 	int widths[COLUMNS];
 
 	for (size_t i = 0; i < n; i++)
@@ -127,6 +140,9 @@ static void set_facts(json_t *o, const struct wire_status *st)
 	set_number(o, "sessions", st->sessions);
 	set_number(o, "inodes", st->inodes);
 	set_number(o, "uptime_ms", st->uptime_ms);
+	set_number(o, "protocol_version", st->protocol_version != 0 ? st->protocol_version : 1);
+	set_number(o, "protocol_version_max",
+	           st->protocol_version_max != 0 ? st->protocol_version_max : 1);
 	(void)json_object_set_new(o, "version", json_string(st->version));
 }
 
@@ -203,6 +219,7 @@ static const char details[] =
         "  commit     index up to which it knows that a majority has the log\n"
         "  applied    index up to which its state stands\n"
         "  digest     of the state at `applied`: equal indexes must show equal digests\n"
+        "  protocol   version that the cluster speaks; \"1 of 2\": this node could speak 2\n"
         "  reachable  whether it answered\n"
         "\n"
         "  raftctl status\n"

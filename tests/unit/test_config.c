@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "../../src/base/buf.h"
+#include "../../src/base/op.h"
 #include "../../src/config/config.h"
 
 #define NAMED "[cluster]\nname = \"demo\"\n" /* two lines */
@@ -114,6 +115,20 @@ START_TEST(test_what_may_be_left_out_gets_its_default)
 	ck_assert_uint_eq(cfg.election_max_ms, 300);
 	ck_assert_uint_eq(cfg.heartbeat_ms, 50);
 	ck_assert_uint_eq(cfg.session_timeout_ms, 10000);
+	ck_assert_uint_eq(cfg.protocol_version_max, FS_VERSION_MAX);
+}
+END_TEST
+
+START_TEST(test_a_node_can_be_held_at_an_older_protocol_version)
+{
+	ck_assert_msg(load(NAMED "protocol_version_max = 1\n" NODE) == 0, "%s", err.msg);
+	ck_assert_uint_eq(cfg.protocol_version_max, 1);
+	refused(NAMED "protocol_version_max = 0\n" NODE, 3, "cluster.protocol_version_max",
+	        "must be from 1 to 2, is 0");
+	refused(NAMED "protocol_version_max = 3\n" NODE, 3, "cluster.protocol_version_max",
+	        "must be from 1 to 2, is 3");
+	refused(NAMED "protocol_version_max = \"1\"\n" NODE, 3, "cluster.protocol_version_max",
+	        "whole number");
 }
 END_TEST
 
@@ -469,6 +484,7 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, test_a_full_file_gives_every_value);
 	tcase_add_test(t, test_what_may_be_left_out_gets_its_default);
+	tcase_add_test(t, test_a_node_can_be_held_at_an_older_protocol_version);
 	tcase_add_test(t, test_data_directory_may_be_absolute_and_a_relative_one_follows_the_file);
 	tcase_add_test(t, test_a_fixed_election_timeout_is_allowed);
 	tcase_add_test(t, test_a_refused_file_leaves_the_configuration_alone);

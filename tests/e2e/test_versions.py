@@ -1,0 +1,129 @@
+"""Servers of two protocol versions in one cluster, side by side: one is held at version 1 (protocol_version_max), as
+it would be before an upgrade or to be able to go back."""
+
+from harness import Proc, check, equal, limit, program, wait_for
+
+
+def hold(cluster, version=1):
+    """A second cluster file, which holds whoever reads it at `version`; it stands beside the first one."""
+    held = cluster.directory / "held.toml"
+    held.write_text(cluster.toml.read_text().replace("[raft]", f"protocol_version_max = {version}\n\n[raft]"))
+    return held
+
+
+def start_held(cluster, id, held):
+    args = [program("raftd"), "--cluster", held, "--id", id]
+    cluster.nodes[id] = Proc(f"raftd {id}", args, cluster.log(id))
+
+
+def protocols(cluster):
+    return {id: (n["protocol_version"], n["protocol_version_max"]) for id, n in cluster.status().items()}
+
+
+def wait_protocols(cluster, wanted):
+    wait_for(lambda: protocols(cluster) == wanted, 10, f"protocol versions {wanted}")
+
+
+def mixed(env):
+    """Three nodes of which the third is held at version 1."""
+    cluster = env.cluster(start=False)
+    held = hold(cluster)
+    start_held(cluster, 3, held)
+    cluster.start(1, 2)
+    cluster.wait_ready()
+    return cluster, held
+
+
+def lead(cluster, id):
+    """Make `id` the leader: whoever else leads is stopped for an election and started again."""
+    while cluster.wait_leader() != id:
+        other = cluster.wait_leader()
+        if other == id:
+            break
+        cluster.pause(other)
+        cluster.wait_leader([i for i in cluster.ids if i != other])
+        cluster.resume(other)
+        cluster.wait_ready()
+
+
+def use(m, text):
+    """Operations of version 1, of every kind that changes something."""
+    directory = m / f"dir-{text}"
+    directory.mkdir()
+    (directory / "a").write_text(text)
+    with open(directory / "a", "a") as f:
+        f.write(text)
+    equal((directory / "a").read_text(), text * 2, "a file that was appended to")
+    (directory / "a").chmod(0o600)
+    (directory / "b").hardlink_to(directory / "a")
+    (directory / "a").rename(directory / "c")
+    (directory / "s").symlink_to("c")
+    (directory / "c").unlink()
+    equal((directory / "b").read_text(), text * 2, "its other name")
+    (directory / "s").unlink()
+    (directory / "b").unlink()
+    directory.rmdir()
+    (m / "kept").write_text(text)
+
+
+@limit(90)
+def test_a_mixed_cluster_works_under_a_leader_of_either_version_and_moves_on_when_the_last_node_does(env):
+    cluster, held = mixed(env)
+    with cluster:
+        m = cluster.mount()
+        wait_protocols(cluster, {1: (1, 2), 2: (1, 2), 3: (1, 1)})
+        check("1 of 2" in cluster.ctl("status").stdout.decode(), "raftctl status does not show that two nodes are held back")
+        lead(cluster, 3)
+        use(m, "old")
+        lead(cluster, 1)
+        use(m, "new")
+        cluster.wait_agreed()
+        equal(protocols(cluster), {1: (1, 2), 2: (1, 2), 3: (1, 1)}, "protocol versions")
+
+        cluster.kill(3) # and the cluster does not move on without it
+        (m / "alone").write_text("two of three")
+        equal(protocols(cluster), {1: (1, 2), 2: (1, 2)}, "protocol versions while a member is down")
+        cluster.start(3)
+        wait_protocols(cluster, {1: (2, 2), 2: (2, 2), 3: (2, 2)})
+        use(m, "all")
+        cluster.wait_agreed()
+        equal((m / "alone").read_text(), "two of three", "what was written before")
+
+
+@limit(60)
+def test_a_node_held_back_later_is_refused_and_says_which_versions(env):
+    with env.cluster() as cluster:
+        m = cluster.mount()
+        wait_protocols(cluster, {1: (2, 2), 2: (2, 2), 3: (2, 2)})
+        m3 = (m / "before")
+        m3.write_text("all")
+        cluster.wait_agreed()
+        cluster.stop(3)
+        start_held(cluster, 3, hold(cluster))
+        code = cluster.nodes[3].wait(10, "its refusal to start")
+        said = cluster.nodes[3].said()
+        check(0 < code < 99, f"exit code {code}")
+        check("protocol version 2, this node at most 1" in said, f"versions are not named: {said[-1500:]}")
+        (m / "after").write_text("works")
+        cluster.start(3)
+        cluster.wait_agreed()
+
+
+@limit(60)
+def test_a_cluster_does_not_wait_for_a_member_that_was_never_there_nor_let_it_in_when_it_is_older(env):
+    cluster = env.cluster(start=False)
+    with cluster:
+        cluster.start(1, 2)
+        cluster.wait_ready()
+        wait_protocols(cluster, {1: (2, 2), 2: (2, 2)})
+        start_held(cluster, 3, hold(cluster))
+        wait_for(lambda: "the caller 2 to 2" in cluster.nodes[3].said(), 10, "node 3 to tell why it calls in vain")
+        wait_for(lambda: "the cluster speaks protocol version 2, the caller 1 to 1" in cluster.nodes[1].said()
+                 or "the cluster speaks protocol version 2, the caller 1 to 1" in cluster.nodes[2].said(), 10,
+                 "the others to tell why it is refused")
+        m = cluster.mount()
+        (m / "a").write_text("two of three")
+        equal(cluster.status()[3]["last"], 0, "entries that the refused node has got")
+        cluster.stop(3)
+        cluster.start(3)
+        cluster.wait_agreed()
