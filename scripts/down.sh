@@ -59,6 +59,18 @@ remove_mounts() {
 	rm -f "$data/mounts"
 }
 
+# Who keeps the nodes running ('raftctl cluster start') ends them itself, and must not start them again.
+# shellcheck disable=SC2317
+no_supervisor() { ! is_ours "$1" raftctl start; }
+stop_supervisor() {
+	pid=$(cat "$data/supervisor.pid" 2>/dev/null)
+	case $pid in '' | *[!0-9]*) return ;; esac
+	is_ours "$pid" raftctl start || return
+	kill -TERM "$pid" || fail "the nodes are kept running by pid $pid, which cannot be ended; try sudo"
+	wait_until $((STOP_MS + 2000)) no_supervisor "$pid" || kill -KILL "$pid" 2>/dev/null
+	say "ended 'raftctl cluster start' and its nodes"
+}
+
 stop_nodes() {
 	pids=
 	for file in "$data"/raftd-*.pid; do
@@ -85,5 +97,6 @@ stop_nodes() {
 read_cluster
 mount=$(absolute "${MOUNT:-$root/mnt}") || mount=
 remove_mounts
+stop_supervisor
 stop_nodes
 exit $status

@@ -5,7 +5,7 @@
 #
 # What up.sh started is recorded beside the nodes' data: raftd-N.pid, raftd-N.log, raftfs.log, and in `mounts`
 # the mount points, one a line. A pid is believed only while the process behind it is that program, started
-# for that cluster file.
+# for that cluster file. 'raftctl cluster start' keeps the same files, and its own pid in supervisor.pid.
 
 root=$(cd "$(dirname "$0")/.." && pwd -P) || exit 1
 bin=$(readlink -f "${RAFTFS_BIN:-$root/bin}")

@@ -3,9 +3,9 @@
 #include "commands.h"
 
 const struct ctl_command *const ctl_commands[] = {
-        &cmd_set,     &cmd_get,    &cmd_delete,    &cmd_show,   &cmd_ls,
-        &cmd_leader,  &cmd_status, &cmd_getleader, &cmd_setval, &cmd_getval,
-        &cmd_connect, &cmd_shell,  &cmd_config,    NULL,
+        &cmd_set,     &cmd_get,    &cmd_delete,    &cmd_show,    &cmd_ls,
+        &cmd_leader,  &cmd_status, &cmd_getleader, &cmd_setval,  &cmd_getval,
+        &cmd_connect, &cmd_shell,  &cmd_config,    &cmd_cluster, NULL,
 };
 
 const struct ctl_command *ctl_command_by_name(const char *name)
