@@ -1,7 +1,13 @@
-/* config check [FILE] */
+/* config check [FILE], config import FILE */
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+#include "../base/mem.h"
 #include "commands.h"
+#include "import.h"
 
 static void print_text(const struct config *cfg)
 {
@@ -34,16 +40,13 @@ static void print_json(const struct config *cfg)
 	ctl_json_print(o);
 }
 
-static int config_run(struct ctl *ctl)
+static int check(const struct ctl *ctl)
 {
 	static struct config cfg;
 	const char *given = ctl->args.n_operands > 1 ? ctl->args.operands[1] : ctl->args.cluster;
 	char path[CONFIG_PATH_MAX];
 	struct rfs_err err = {0};
 
-	if (strcmp(ctl->args.operands[0], "check") != 0)
-		return ctl_error(CTL_USAGE, "config %s: there is only 'config check'",
-		                 ctl->args.operands[0]);
 	if (config_find(given, path, &err) != 0 || config_load(&cfg, path, &err) != 0)
 		return ctl_error(CTL_USAGE, "%s", err.msg);
 	if (ctl->args.json)
@@ -53,24 +56,101 @@ static int config_run(struct ctl *ctl)
 	return CTL_DONE;
 }
 
-static const char details[] = "Reads the cluster file as the nodes would and says the first thing "
-                              "that is wrong with it, with its\n"
-                              "line and key. If nothing is, prints the cluster's name, where its "
-                              "data is, and its nodes:\n"
-                              "\n"
-                              "  cluster demo\n"
-                              "  data_directory /srv/raftfs/data\n"
-                              "  node 1 127.0.0.1:7001\n"
-                              "\n"
-                              "Exit codes: 0 the file is good; 2 it is not, or there is none.\n";
+/* A file that is there already may be the cluster that runs: it is left alone. */
+static int write_new(const char *file, const struct buf *b)
+{
+	int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	ssize_t n;
+
+	if (fd < 0 && errno == EEXIST)
+		return ctl_error(CTL_NO,
+		                 "%s is there already; remove it first, or name another one", file);
+	if (fd < 0)
+		return ctl_error(CTL_NO, "%s: %s", file, rfs_strerror(-errno));
+	errno = ENOSPC;
+	n = write(fd, b->data, b->len);
+	if (close(fd) == 0 && n == (ssize_t)b->len)
+		return CTL_DONE;
+	n = errno;
+	(void)unlink(file);
+	return ctl_error(CTL_NO, "%s: %s", file, rfs_strerror(-(int)n));
+}
+
+static int import(const struct ctl *ctl)
+{
+	const char *out = ctl_args_option(&ctl->args, "out");
+	struct import *im = mem_zalloc(sizeof(*im));
+	struct rfs_err err = {0};
+	struct buf b;
+	int status = CTL_DONE;
+
+	buf_init(&b);
+	if (ctl->args.n_operands < 2) {
+		status = ctl_error(CTL_USAGE, "config import: of which FILE?");
+	} else if (import_read(im, ctl->args.operands[1], &err) != 0) {
+		status = ctl_error(CTL_USAGE, "%s", err.msg);
+	} else {
+		import_put(im, ctl->args.operands[1], &b);
+		if (out != NULL)
+			status = write_new(out, &b);
+		else
+			(void)fwrite(b.data, 1, b.len, stdout);
+	}
+	if (status == CTL_DONE && out != NULL && !ctl->args.json)
+		(void)printf("%s: %zu nodes\n", out, im->cfg.n_nodes);
+	if (status == CTL_DONE && out != NULL && ctl->args.json)
+		ctl_json_print(
+		        json_pack("{s:s, s:I}", "file", out, "nodes", (json_int_t)im->cfg.n_nodes));
+	buf_free(&b);
+	free(im);
+	return status;
+}
+
+static int config_run(struct ctl *ctl)
+{
+	const char *sub = ctl->args.operands[0];
+
+	if (strcmp(sub, "check") == 0)
+		return check(ctl);
+	if (strcmp(sub, "import") == 0)
+		return import(ctl);
+	return ctl_error(CTL_USAGE, "config %s: there are 'config check' and 'config import'", sub);
+}
+
+static const struct ctl_option options[] = {
+        {"out", "FILE", "import: write there, if it is not there yet (default: standard output)"},
+        {0},
+};
+
+static const char details[] =
+        "check reads the cluster file as the nodes would and says the first thing "
+        "that is wrong with it, with its\n"
+        "line and key. If nothing is, prints the cluster's name, where its "
+        "data is, and its nodes:\n"
+        "\n"
+        "  cluster demo\n"
+        "  data_directory /srv/raftfs/data\n"
+        "  node 1 127.0.0.1:7001\n"
+        "\n"
+        "import reads the file of another small Raft system and gives a cluster.toml: "
+        "lines of ID HOST PORT, or JSON\n"
+        "with nodes (id, host and port, or address), election_timeout_ms (a "
+        "number, [min, max] or {min, max}),\n"
+        "heartbeat_interval_ms, data_directory and name.\n"
+        "\n"
+        "  raftctl config import servers.conf --out cluster.toml\n"
+        "\n"
+        "Exit codes: 0 the file is good; 1 cannot write; 2 it is not good, or "
+        "there is none.\n";
 
 const struct ctl_command cmd_config = {
         .name = "config",
-        .operands = "check [FILE]",
-        .summary = "check a cluster file",
+        .operands = "check [FILE] | import FILE",
+        .summary = "check a cluster file, or make one from another system's",
         .details = details,
         .operands_min = 1,
         .operands_max = 2,
+        .options = options,
         .offline = true,
         .run = config_run,
 };
