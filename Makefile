@@ -59,7 +59,7 @@ GOLDEN      := $(if $(GOLDEN_OBJ),$(B)/golden)
 SIM         := $(if $(SIM_OBJ),$(B)/simulator)
 FUZZERS     := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all up down test check-programs sim mutants sim-mutants bench fuzz asan tsan tidy format cov install help \
+.PHONY: all up down test check-programs sim mutants sim-mutants known-bugs bench fuzz asan tsan tidy format cov install help \
 	clean deps deps-test deps-dev
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -153,6 +153,11 @@ mutants sim-mutants: deps-test
 	@$(MAKE) --no-print-directory $(SIM)
 	@B='$(B)' tests/mutants/run.sh $(MUTANTS)
 
+## known-bugs: does each scenario of docs/known-bugs.md fail with the bug that it is named after?
+known-bugs: deps-test
+	@$(MAKE) --no-print-directory check-programs
+	@B='$(B)' tests/mutants/known-bugs.sh $(BUG)
+
 ## asan: the whole test suite under AddressSanitizer and UBSan
 asan:
 	@$(MAKE) --no-print-directory MODE=asan test
@@ -195,6 +200,6 @@ clean:
 
 ## help: this list
 help:
-	@sed -n 's/^## \([a-z]*\): /  \1\t/p' Makefile | expand -t 12
+	@sed -n 's/^## \([a-z-]*\): /  \1\t/p' Makefile | expand -t 14
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -58,7 +58,10 @@ run_counting() { # NAME COMMAND…
 for tier in "$@"; do
 	case $tier in
 	unit) run_unit ;;
-	golden) run_counting golden "$B/golden" tests/golden/*.txt ;;
+	golden)
+		run_counting golden "$B/golden" tests/golden/*.txt
+		run_counting known-bugs tests/mutants/known-bugs.sh --check
+		;;
 	sim) run_counting sim "$B/simulator" ${SIM_SEEDS:+--seeds "$SIM_SEEDS"} --quick ;;
 	e2e) run_counting e2e /usr/bin/python3 tests/e2e/run.py ;;
 	*)

@@ -242,7 +242,7 @@ def test_a_damaged_store_is_refused_or_rebuilt_but_never_served(env):
 
 
 @limit(60)
-def test_a_node_that_lost_its_data_cannot_vote_under_its_old_id(env):
+def test_rethinkdb_5289_a_node_that_lost_its_data_cannot_vote_under_its_old_id(env):
     """Nodes 1 and 2 hold an acknowledged value; 1 loses its disk while 2 is down. 1 and 3 must not become a
     quorum without it, and node 2 brings it back."""
     with env.cluster(n=3) as cluster:
