@@ -1,14 +1,17 @@
 /* Sets of servers, their quorums, and how a configuration is written down.
  *
- * Format (little-endian), 4 + 80 n bytes:
+ * Format (little-endian), 4 + 152 n bytes:
  *
  *   0   u8   version, 1
  *   1   u8   n, members: 1 to RAFT_MEMBERS_MAX
  *   2   u16  0
- *   4   n members of 80 bytes, each id once:
+ *   4   n members of 152 bytes, each id once:
  *         0   u64  id, not 0
- *         8   u8   1 voter | 2 voter of the old half | 4 learner | 8 promote; one of the first
- * three 9   u8   bytes of address 10   u8   address[64], the rest 0 74   u8   0[6]
+ *         8   u8   1 voter | 2 voter of the old half | 4 learner | 8 promote; one of the first three
+ *         9   u8   bytes of address
+ *        10   u8   address[128], the rest 0
+ *       138   u8   0[6]
+ *       144   u64  incarnation, 0 if not known
  *
  * Valid: exactly that, at least one voter, nobody voter and learner, promote only with learner. */
 #include "conf.h"
@@ -20,8 +23,9 @@
 enum {
 	CONF_VERSION = 1,
 	HEADER_BYTES = 4,
-	MEMBER_BYTES = 80,
+	MEMBER_BYTES = 152,
 	ADDRESS_AT = 10,
+	INCARNATION_AT = 144,
 	IS_VOTER = 1,
 	IS_OLD = 2,
 	IS_LEARNER = 4,
@@ -30,7 +34,7 @@ enum {
 
 _Static_assert(RAFT_CONF_BYTES_MAX == HEADER_BYTES + RAFT_MEMBERS_MAX * MEMBER_BYTES,
                "size of a configuration");
-_Static_assert(ADDRESS_AT + RAFT_ADDRESS_MAX <= MEMBER_BYTES, "room for an address");
+_Static_assert(ADDRESS_AT + RAFT_ADDRESS_MAX <= INCARNATION_AT, "room for an address");
 
 static bool has(const raft_id *ids, unsigned n, raft_id id)
 {
@@ -77,11 +81,25 @@ bool raft_conf_set_member(struct raft_conf *c, raft_id id, const char *address, 
 		i++;
 	if (i == RAFT_MEMBERS_MAX || len > RAFT_ADDRESS_MAX)
 		return false;
-	c->members[i] = (struct raft_member){.id = id, .promote = promote};
+	c->members[i] = (struct raft_member){
+	        .id = id,
+	        .promote = promote,
+	        .incarnation = i < c->n_members ? c->members[i].incarnation : 0,
+	};
 	memcpy(c->members[i].address, address, len);
 	if (i == c->n_members)
 		c->n_members++;
 	return true;
+}
+
+bool raft_conf_set_incarnation(struct raft_conf *c, raft_id id, uint64_t incarnation)
+{
+	for (unsigned i = 0; i < c->n_members; i++)
+		if (c->members[i].id == id) {
+			c->members[i].incarnation = incarnation;
+			return true;
+		}
+	return false;
 }
 
 /* The largest value that a majority of `ids` reaches: in descending order, the one in the place of
@@ -177,7 +195,8 @@ static bool same_member(const struct raft_conf *a, const struct raft_conf *b, ra
 
 	x = x != NULL ? x : &none;
 	y = y != NULL ? y : &none;
-	return x->promote == y->promote && strcmp(x->address, y->address) == 0;
+	return x->promote == y->promote && x->incarnation == y->incarnation &&
+	       strcmp(x->address, y->address) == 0;
 }
 
 bool raft_conf_same(const struct raft_conf *a, const struct raft_conf *b)
@@ -206,10 +225,12 @@ static void name_members(struct raft_conf *out, const struct raft_conf *first,
 
 		if (m == NULL && second != NULL)
 			m = raft_conf_member(second, ids[i]);
-		if (m != NULL)
-			rfs_check(raft_conf_set_member(
-			        out, m->id, m->address,
-			        m->promote && has(out->learners, out->n_learners, m->id)));
+		if (m == NULL)
+			continue;
+		rfs_check(raft_conf_set_member(out, m->id, m->address,
+		                               m->promote &&
+		                                       has(out->learners, out->n_learners, m->id)));
+		rfs_check(raft_conf_set_incarnation(out, m->id, m->incarnation));
 	}
 }
 
@@ -264,6 +285,7 @@ size_t raft_conf_encode(const struct raft_conf *c, uint8_t out[RAFT_CONF_BYTES_M
 			continue;
 		p[9] = (uint8_t)strlen(m->address);
 		memcpy(p + ADDRESS_AT, m->address, p[9]);
+		put_le64(p + INCARNATION_AT, m->incarnation);
 	}
 	return HEADER_BYTES + n * MEMBER_BYTES;
 }
@@ -282,7 +304,7 @@ static bool decode_member(struct raft_conf *c, const uint8_t *p)
 	memcpy(address, p + ADDRESS_AT, len);
 	if (strlen(address) != len)
 		return false;
-	for (size_t i = ADDRESS_AT + len; i < MEMBER_BYTES; i++)
+	for (size_t i = ADDRESS_AT + len; i < INCARNATION_AT; i++)
 		if (p[i] != 0)
 			return false;
 	if ((flags & IS_VOTER) != 0)
@@ -291,7 +313,8 @@ static bool decode_member(struct raft_conf *c, const uint8_t *p)
 		c->old[c->n_old++] = id;
 	if ((flags & IS_LEARNER) != 0)
 		c->learners[c->n_learners++] = id;
-	return raft_conf_set_member(c, id, address, (flags & IS_PROMOTE) != 0);
+	return raft_conf_set_member(c, id, address, (flags & IS_PROMOTE) != 0) &&
+	       raft_conf_set_incarnation(c, id, get_le64(p + INCARNATION_AT));
 }
 
 bool raft_conf_decode(struct raft_conf *c, const void *bytes, size_t n)

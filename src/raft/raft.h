@@ -46,12 +46,15 @@ const char *raft_role_name(enum raft_role role); /* "follower" … */
 
 /* ---- configuration ---- */
 
-#define RAFT_ADDRESS_MAX 64 /* bytes of "host:port" */
+#define RAFT_ADDRESS_MAX 128 /* bytes of "host:port" */
 
 /* What all servers know of one; the core carries it and uses none of it. */
 struct raft_member {
 	raft_id id;
 	bool promote; /* a learner: to be made a voter as soon as it has caught up */
+	/* Of its data directory: another one means that it has lost what it promised. 0: not known
+	 * yet. */
+	uint64_t incarnation;
 	char address[RAFT_ADDRESS_MAX + 1];
 };
 
@@ -73,9 +76,11 @@ bool raft_conf_is_member(const struct raft_conf *c, raft_id id);
 const struct raft_member *raft_conf_member(const struct raft_conf *c, raft_id id);
 /* Add or replace; false: no room, or an address that is too long. */
 bool raft_conf_set_member(struct raft_conf *c, raft_id id, const char *address, bool promote);
+/* Of a member that has been set; false: it has not. */
+bool raft_conf_set_incarnation(struct raft_conf *c, raft_id id, uint64_t incarnation);
 
 /* The payload of a CONFIG entry, and how a configuration is kept elsewhere: see conf.c. */
-#define RAFT_CONF_BYTES_MAX (4u + RAFT_MEMBERS_MAX * 80u)
+#define RAFT_CONF_BYTES_MAX (4u + RAFT_MEMBERS_MAX * 152u)
 size_t raft_conf_encode(const struct raft_conf *c, uint8_t out[RAFT_CONF_BYTES_MAX]);
 /* False: these bytes are no configuration. */
 bool raft_conf_decode(struct raft_conf *c, const void *p, size_t n);

@@ -111,11 +111,15 @@ START_TEST(test_raft_configuration_reads_back_as_it_was_written)
 	longest[RAFT_ADDRESS_MAX] = '\0';
 	ck_assert(raft_conf_set_member(&c, 9, longest, false));
 	ck_assert(raft_conf_set_member(&c, 4, "host:1", true));
+	ck_assert(raft_conf_set_incarnation(&c, 9, UINT64_MAX - 1));
+	ck_assert(!raft_conf_set_incarnation(&c, 1, 1));
 	n = raft_conf_encode(&c, bytes);
-	ck_assert_uint_eq(n, 4 + 5 * 80);
+	ck_assert_uint_eq(n, 4 + 5 * 152);
 	ck_assert(raft_conf_decode(&d, bytes, n));
 	ck_assert(raft_conf_same(&c, &d));
 	ck_assert_str_eq(raft_conf_member(&d, 9)->address, longest);
+	ck_assert_uint_eq(raft_conf_member(&d, 9)->incarnation, UINT64_MAX - 1);
+	ck_assert_uint_eq(raft_conf_member(&d, 4)->incarnation, 0);
 	ck_assert(raft_conf_member(&d, 4)->promote);
 	ck_assert(raft_conf_is_voter(&d, 3));
 	ck_assert(!raft_conf_is_learner(&d, 3));
@@ -131,8 +135,8 @@ START_TEST(test_raft_bytes_that_are_no_configuration_are_refused)
 	static const struct {
 		size_t at;
 		uint8_t value;
-	} broken[] = {{0, 2},  {1, 2},  {1, 0},   {1, 255}, {2, 1},  {4, 0},  {4, 2}, {12, 0},
-	              {12, 5}, {12, 9}, {12, 16}, {13, 65}, {13, 1}, {14, 1}, {83, 1}};
+	} broken[] = {{0, 2},  {1, 2},  {1, 0},   {1, 255},  {2, 1},  {4, 0},  {4, 2},  {12, 0},
+	              {12, 5}, {12, 9}, {12, 16}, {13, 129}, {13, 1}, {14, 1}, {147, 1}};
 	size_t n;
 
 	n = raft_conf_encode(&c, good);
