@@ -402,6 +402,11 @@ uint64_t net_conn_peer_id(const struct net_conn *c)
 	return c->peer_id;
 }
 
+const char *net_conn_peer_address(const struct net_conn *c)
+{
+	return c->peer_address;
+}
+
 bool net_conn_is_ready(const struct net_conn *c)
 {
 	return c->state == CONN_READY;

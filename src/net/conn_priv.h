@@ -36,7 +36,8 @@ struct net_conn {
 	char name[NET_NAME_BYTES];
 	uint64_t to_node, peer_id, peer_incarnation;
 	uint32_t version;   /* agreed on */
-	struct rfs_err why; /* why it ended, or is about to */
+	char peer_address[WIRE_TEXT_MAX]; /* from its hello */
+	struct rfs_err why;               /* why it ended, or is about to */
 
 	/* Life. The timer bounds the time to on_ready; then it carries what waits for a later
 	 * turn. */

@@ -55,6 +55,7 @@ void hello_send(struct net_conn *c)
 	};
 
 	memcpy(h.cluster, c->self->cluster, sizeof(h.cluster));
+	memcpy(h.address, c->self->address, sizeof(h.address));
 	wire_put_hello(&c->out, &h);
 	conn_write_out(c);
 }
@@ -137,11 +138,13 @@ static void take_hello(struct net_conn *c, const struct frame *f)
 		return;
 	}
 	make_printable(h.cluster);
+	make_printable(h.address);
 	if (judge_hello(c->self, &h, &version, &err) != 0) {
 		refuse(c, &err);
 		return;
 	}
 	answer(c, version, &err);
+	memcpy(c->peer_address, h.address, sizeof(c->peer_address));
 	if (c->state == CONN_HELLO)
 		conn_ready(c, version, h.node_id, h.incarnation);
 }

@@ -29,6 +29,7 @@ struct net_identity {
 	 * is what another node must speak at least (the cluster's version), clients need not; it may be
 	 * raised at any time and counts for hellos from then on. */
 	uint32_t version_max, peer_version_min;
+	char address[WIRE_TEXT_MAX]; /* a node: where others can dial it */
 	/* A word on the node at the other end, before it is answered or believed: 0, or a code with the
 	 * sentence that the peer is told. NULL: anybody. Not called for clients. */
 	int (*judge)(void *ctx, uint64_t peer_id, uint64_t peer_incarnation, struct rfs_err *err);
@@ -69,6 +70,9 @@ void *net_conn_ctx(const struct net_conn *c);
 void net_conn_set_ctx(struct net_conn *c, void *ctx);
 const char *net_conn_name(const struct net_conn *c); /* "127.0.0.1:7001", for messages */
 uint64_t net_conn_peer_id(const struct net_conn *c); /* after on_ready */
+/* Where the dialling node says that it can be dialled; "" if it did not say. Accepted ones, after
+ * on_ready. */
+const char *net_conn_peer_address(const struct net_conn *c);
 bool net_conn_is_ready(const struct net_conn *c);
 /* What both ends speak, from on_ready on. Send nothing that came with a later version:
  * frame_version(), fs_op_protocol(). */

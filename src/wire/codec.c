@@ -55,6 +55,7 @@ void wire_put_hello(struct buf *b, const struct wire_hello *h)
 	m.node_id = h->node_id;
 	m.incarnation = h->incarnation;
 	m.to_node = h->to_node;
+	m.address = (char *)h->address;
 	codec_put(b, FRAME_HELLO, &m.base);
 }
 
@@ -62,6 +63,7 @@ int wire_get_hello(const uint8_t *p, size_t n, struct wire_hello *h, struct rfs_
 {
 	struct scratch s;
 	RfsPb__Hello *m = codec_unpack(&rfs_pb__hello__descriptor, scratch_begin(&s), p, n, err);
+	int rc;
 
 	if (m == NULL)
 		return RFS_ECORRUPT;
@@ -71,7 +73,10 @@ int wire_get_hello(const uint8_t *p, size_t n, struct wire_hello *h, struct rfs_
 	h->node_id = m->node_id;
 	h->incarnation = m->incarnation;
 	h->to_node = m->to_node;
-	return codec_get_text(h->cluster, sizeof(h->cluster), m->cluster, "cluster name", err);
+	rc = codec_get_text(h->cluster, sizeof(h->cluster), m->cluster, "cluster name", err);
+	if (rc != 0)
+		return rc;
+	return codec_get_text(h->address, sizeof(h->address), m->address, "address", err);
 }
 
 void wire_put_hello_reply(struct buf *b, const struct wire_hello_reply *h)

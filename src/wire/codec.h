@@ -33,6 +33,7 @@ struct wire_hello {
 	uint32_t version_min, version_max;
 	char cluster[64];
 	uint64_t node_id, incarnation, to_node;
+	char address[WIRE_TEXT_MAX]; /* of a node: where to dial it; "" if it does not say */
 };
 
 struct wire_hello_reply {
@@ -67,17 +68,71 @@ struct wire_keep_alive_reply {
 struct wire_member {
 	uint64_t id, match;
 	char address[WIRE_TEXT_MAX];
-	bool learner, up;
+	bool learner, up, promote, snapshot;
 };
 
 struct wire_status {
 	uint64_t id, node_id, term, leader_id, last, commit, applied, digest, incarnation;
-	uint64_t log_first, log_bytes, sessions, inodes, uptime_ms;
+	uint64_t log_first, log_bytes, sessions, inodes, uptime_ms, conf_index, durable,
+	        store_bytes;
+	uint32_t election_min_ms, election_max_ms, heartbeat_ms, session_timeout_ms;
+	bool conf_joint;
 	char address[WIRE_TEXT_MAX], leader_address[WIRE_TEXT_MAX], role[32], cluster[64],
 	        version[32];
 	uint32_t protocol_version, protocol_version_max; /* 0: not told */
 	struct wire_member members[WIRE_MEMBERS_MAX];
 	size_t n_members;
+};
+
+/* What an operator asks of a cluster. Numbers are part of the wire. */
+enum wire_admin_kind {
+	WIRE_ADMIN_ADD = 1,      /* member address learner */
+	WIRE_ADMIN_PROMOTE = 2,  /* member */
+	WIRE_ADMIN_REMOVE = 3,   /* member */
+	WIRE_ADMIN_TRANSFER = 4, /* member; 0: the best voter */
+	WIRE_ADMIN_SUSPEND = 5,  /* period_ms; of the node asked, for drills */
+};
+
+struct wire_admin {
+	uint64_t id;
+	enum wire_admin_kind kind;
+	uint64_t member;
+	char address[WIRE_TEXT_MAX];
+	bool learner; /* ADD: stays one until it is promoted by hand */
+	uint64_t period_ms;
+};
+
+struct wire_admin_reply {
+	uint64_t id;
+	int code; /* 0; RFS_ENOTLEADER; RFS_EBUSYLIMIT: not now, ask again; what it comes to */
+	char text[WIRE_TEXT_MAX];
+	uint64_t leader_id;
+	char leader_address[WIRE_TEXT_MAX];
+};
+
+/* A snapshot on its way: the leader offers it (no data), the receiver says which chunk it wants, and the leader
+ * sends from there on. */
+struct wire_snapshot {
+	uint64_t from, to, term;
+	struct raft_pos pos;
+	uint64_t seq;
+	const uint8_t *data; /* borrowed from the arena; NULL: an offer */
+	uint32_t len;
+};
+
+enum wire_snapshot_state {
+	WIRE_SNAPSHOT_WANTS = 0,     /* send from `next` on */
+	WIRE_SNAPSHOT_INSTALLED = 1, /* it is this server's state now, durably */
+	WIRE_SNAPSHOT_USELESS =
+	        2, /* has something newer, or no room for it, or an error: give up */
+};
+
+struct wire_snapshot_ack {
+	uint64_t from, to, term;
+	struct raft_pos pos;
+	uint64_t next;
+	enum wire_snapshot_state state;
+	bool sync; /* go on at `next`, whatever was sent since */
 };
 
 void wire_put_hello(struct buf *b, const struct wire_hello *h);
@@ -90,6 +145,10 @@ void wire_put_keep_alive(struct buf *b, uint64_t session);
 void wire_put_keep_alive_reply(struct buf *b, const struct wire_keep_alive_reply *r);
 void wire_put_status_request(struct buf *b, uint64_t id);
 void wire_put_status(struct buf *b, const struct wire_status *s);
+void wire_put_admin(struct buf *b, const struct wire_admin *a);
+void wire_put_admin_reply(struct buf *b, const struct wire_admin_reply *r);
+void wire_put_snapshot(struct buf *b, const struct wire_snapshot *s);
+void wire_put_snapshot_ack(struct buf *b, const struct wire_snapshot_ack *s);
 
 int wire_get_hello(const uint8_t *p, size_t n, struct wire_hello *h, struct rfs_err *err);
 int wire_get_hello_reply(const uint8_t *p, size_t n, struct wire_hello_reply *h,
@@ -105,6 +164,13 @@ int wire_get_keep_alive_reply(const uint8_t *p, size_t n, struct wire_keep_alive
                               struct rfs_err *err);
 int wire_get_status_request(const uint8_t *p, size_t n, uint64_t *id, struct rfs_err *err);
 int wire_get_status(const uint8_t *p, size_t n, struct wire_status *s, struct rfs_err *err);
+int wire_get_admin(const uint8_t *p, size_t n, struct wire_admin *a, struct rfs_err *err);
+int wire_get_admin_reply(const uint8_t *p, size_t n, struct wire_admin_reply *r,
+                         struct rfs_err *err);
+int wire_get_snapshot(const uint8_t *p, size_t n, struct wire_arena *a, struct wire_snapshot *s,
+                      struct rfs_err *err);
+int wire_get_snapshot_ack(const uint8_t *p, size_t n, struct wire_snapshot_ack *s,
+                          struct rfs_err *err);
 
 /* A command as the payload of a log entry; no frame around it. */
 void wire_put_command(struct buf *b, const struct store_cmd *c);

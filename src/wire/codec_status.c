@@ -31,6 +31,8 @@ static void member_to_pb(RfsPb__Member *m, const struct wire_member *from)
 	m->learner = from->learner;
 	m->match = from->match;
 	m->up = from->up;
+	m->promote = from->promote;
+	m->snapshot = from->snapshot;
 }
 
 void wire_put_status(struct buf *b, const struct wire_status *s)
@@ -67,6 +69,14 @@ void wire_put_status(struct buf *b, const struct wire_status *s)
 	m.uptime_ms = s->uptime_ms;
 	m.protocol_version = s->protocol_version;
 	m.protocol_version_max = s->protocol_version_max;
+	m.conf_index = s->conf_index;
+	m.conf_joint = s->conf_joint;
+	m.election_min_ms = s->election_min_ms;
+	m.election_max_ms = s->election_max_ms;
+	m.heartbeat_ms = s->heartbeat_ms;
+	m.session_timeout_ms = s->session_timeout_ms;
+	m.durable = s->durable;
+	m.store_bytes = s->store_bytes;
 	codec_put(b, FRAME_STATUS, &m.base);
 }
 
@@ -112,6 +122,8 @@ static int get_members(const RfsPb__Status *m, struct wire_status *s, struct rfs
 		to->match = from->match;
 		to->learner = from->learner != 0;
 		to->up = from->up != 0;
+		to->promote = from->promote != 0;
+		to->snapshot = from->snapshot != 0;
 	}
 	s->n_members = m->n_members;
 	return 0;
@@ -143,6 +155,14 @@ int wire_get_status(const uint8_t *p, size_t n, struct wire_status *s, struct rf
 	s->uptime_ms = m->uptime_ms;
 	s->protocol_version = m->protocol_version;
 	s->protocol_version_max = m->protocol_version_max;
+	s->conf_index = m->conf_index;
+	s->conf_joint = m->conf_joint != 0;
+	s->election_min_ms = m->election_min_ms;
+	s->election_max_ms = m->election_max_ms;
+	s->heartbeat_ms = m->heartbeat_ms;
+	s->session_timeout_ms = m->session_timeout_ms;
+	s->durable = m->durable;
+	s->store_bytes = m->store_bytes;
 	rc = get_texts(m, s, err);
 	return rc != 0 ? rc : get_members(m, s, err);
 }

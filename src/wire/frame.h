@@ -30,6 +30,10 @@ enum frame_type {
 	FRAME_KEEP_ALIVE_REPLY = 7,
 	FRAME_STATUS_REQUEST = 8,
 	FRAME_STATUS = 9,
+	FRAME_ADMIN = 10,
+	FRAME_ADMIN_REPLY = 11,
+	FRAME_SNAPSHOT = 12,
+	FRAME_SNAPSHOT_ACK = 13,
 };
 
 /* The protocol version that brought this type: it is not sent to a peer that speaks an older one. */

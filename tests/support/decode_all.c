@@ -129,10 +129,40 @@ static unsigned decode_small(const uint8_t *p, size_t n)
 	return taken;
 }
 
+static unsigned decode_admin(const uint8_t *p, size_t n, struct wire_arena *a)
+{
+	struct rfs_err err = {0};
+	struct wire_admin admin;
+	struct wire_admin_reply reply;
+	struct wire_snapshot snapshot;
+	struct wire_snapshot_ack ack;
+	unsigned taken = 0;
+
+	if (judge(wire_get_admin(p, n, &admin, &err), &err)) {
+		touch_text(admin.address, sizeof(admin.address));
+		taken++;
+	}
+	if (judge(wire_get_admin_reply(p, n, &reply, &err), &err)) {
+		touch_text(reply.text, sizeof(reply.text));
+		touch_text(reply.leader_address, sizeof(reply.leader_address));
+		rfs_check(reply.code <= 0);
+		taken++;
+	}
+	if (judge(wire_get_snapshot(p, n, a, &snapshot, &err), &err)) {
+		touch(snapshot.data, snapshot.len);
+		taken++;
+	}
+	if (judge(wire_get_snapshot_ack(p, n, &ack, &err), &err)) {
+		rfs_check(ack.state <= WIRE_SNAPSHOT_USELESS);
+		taken++;
+	}
+	return taken;
+}
+
 unsigned decode_all(const uint8_t *p, size_t n, struct wire_arena *a)
 {
 	unsigned taken = decode_raft(p, n, a) + decode_ops(p, n, a) + decode_reply(p, n, a) +
-	                 decode_status(p, n) + decode_small(p, n);
+	                 decode_status(p, n) + decode_small(p, n) + decode_admin(p, n, a);
 
 	wire_arena_reset(a);
 	return taken;

@@ -248,7 +248,9 @@ bool raw_read(int fd, struct buf *b, size_t until)
 
 int raw_client(void)
 {
-	struct wire_hello h = {WIRE_VERSION_MIN, WIRE_VERSION_MAX, "demo", 0, 0, 0};
+	struct wire_hello h = {.version_min = WIRE_VERSION_MIN,
+	                       .version_max = WIRE_VERSION_MAX,
+	                       .cluster = "demo"};
 	unsigned n = bed.n_accepted;
 	int fd = raw_connect();
 	struct buf b;

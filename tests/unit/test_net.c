@@ -139,7 +139,7 @@ static struct wire_hello_reply read_refusal(int fd)
 
 START_TEST(test_a_caller_without_a_common_version_is_told_so)
 {
-	struct wire_hello h = {WIRE_VERSION_MAX + 1, WIRE_VERSION_MAX + 2, "demo", 0, 0, 0};
+	struct wire_hello h = {WIRE_VERSION_MAX + 1, WIRE_VERSION_MAX + 2, "demo", 0, 0, 0, ""};
 	struct wire_hello_reply r;
 	int fd = raw_connect();
 
@@ -154,7 +154,7 @@ END_TEST
 
 START_TEST(test_the_highest_common_version_is_chosen)
 {
-	struct wire_hello h = {0, UINT32_MAX, "demo", 0, 0, 0};
+	struct wire_hello h = {0, UINT32_MAX, "demo", 0, 0, 0, ""};
 	struct wire_hello_reply r;
 	struct rfs_err err = {0};
 	int fd = raw_connect();

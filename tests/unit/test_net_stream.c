@@ -81,7 +81,7 @@ END_TEST
 
 START_TEST(test_a_connection_delivered_byte_by_byte_is_the_same)
 {
-	struct wire_hello h = {1, 1, "demo", 0, 0, 0};
+	struct wire_hello h = {1, 1, "demo", 0, 0, 0, ""};
 	struct end *a = &bed.accepted[0];
 	int fd = raw_connect();
 
@@ -100,7 +100,7 @@ END_TEST
 
 START_TEST(test_frames_sent_right_behind_the_hello_are_taken)
 {
-	struct wire_hello h = {1, 1, "demo", 0, 0, 0};
+	struct wire_hello h = {1, 1, "demo", 0, 0, 0, ""};
 	struct end *a = &bed.accepted[0];
 	int fd = raw_connect();
 

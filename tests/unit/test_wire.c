@@ -57,6 +57,7 @@ START_TEST(test_hello_survives)
 	struct frame f;
 
 	FILL(in.cluster, 'c');
+	FILL(in.address, 'a');
 	wire_put_hello(&b, &in);
 	f = frame_of(FRAME_HELLO);
 	ck_assert_int_eq(wire_get_hello(f.payload, f.len, &out, &err), 0);
@@ -66,6 +67,7 @@ START_TEST(test_hello_survives)
 	ck_assert_uint_eq(out.incarnation, in.incarnation);
 	ck_assert_uint_eq(out.to_node, in.to_node);
 	ck_assert_str_eq(out.cluster, in.cluster);
+	ck_assert_str_eq(out.address, in.address);
 }
 END_TEST
 
@@ -459,6 +461,14 @@ static struct wire_status status_extreme(void)
 	                        .sessions = UINT64_MAX - 11,
 	                        .inodes = UINT64_MAX - 12,
 	                        .uptime_ms = UINT64_MAX - 13,
+	                        .conf_index = UINT64_MAX - 14,
+	                        .durable = UINT64_MAX - 15,
+	                        .store_bytes = UINT64_MAX - 16,
+	                        .election_min_ms = UINT32_MAX,
+	                        .election_max_ms = UINT32_MAX - 1,
+	                        .heartbeat_ms = UINT32_MAX - 2,
+	                        .session_timeout_ms = UINT32_MAX - 3,
+	                        .conf_joint = true,
 	                        .n_members = WIRE_MEMBERS_MAX};
 
 	FILL(s.address, 'a');
@@ -470,7 +480,9 @@ static struct wire_status status_extreme(void)
 		s.members[i] = (struct wire_member){.id = UINT64_MAX - i,
 		                                    .match = UINT64_MAX - 2 * i,
 		                                    .learner = i % 2 == 0,
-		                                    .up = i % 3 == 0};
+		                                    .up = i % 3 == 0,
+		                                    .promote = i % 5 == 0,
+		                                    .snapshot = i % 7 == 0};
 		FILL(s.members[i].address, 'm');
 	}
 	return s;
@@ -501,6 +513,14 @@ START_TEST(test_status_survives)
 	ck_assert_uint_eq(out.sessions, in.sessions);
 	ck_assert_uint_eq(out.inodes, in.inodes);
 	ck_assert_uint_eq(out.uptime_ms, in.uptime_ms);
+	ck_assert_uint_eq(out.conf_index, in.conf_index);
+	ck_assert_uint_eq(out.durable, in.durable);
+	ck_assert_uint_eq(out.store_bytes, in.store_bytes);
+	ck_assert_uint_eq(out.election_min_ms, in.election_min_ms);
+	ck_assert_uint_eq(out.election_max_ms, in.election_max_ms);
+	ck_assert_uint_eq(out.heartbeat_ms, in.heartbeat_ms);
+	ck_assert_uint_eq(out.session_timeout_ms, in.session_timeout_ms);
+	ck_assert(out.conf_joint);
 	ck_assert_str_eq(out.address, in.address);
 	ck_assert_str_eq(out.leader_address, in.leader_address);
 	ck_assert_str_eq(out.role, in.role);
@@ -512,6 +532,8 @@ START_TEST(test_status_survives)
 		ck_assert_uint_eq(out.members[i].match, in.members[i].match);
 		ck_assert(out.members[i].learner == in.members[i].learner);
 		ck_assert(out.members[i].up == in.members[i].up);
+		ck_assert(out.members[i].promote == in.members[i].promote);
+		ck_assert(out.members[i].snapshot == in.members[i].snapshot);
 		ck_assert_str_eq(out.members[i].address, in.members[i].address);
 	}
 	buf_clear(&b);
@@ -519,6 +541,98 @@ START_TEST(test_status_survives)
 	f = frame_of(FRAME_STATUS_REQUEST);
 	ck_assert_int_eq(wire_get_status_request(f.payload, f.len, &id, &err), 0);
 	ck_assert_uint_eq(id, UINT64_MAX);
+}
+END_TEST
+
+START_TEST(test_administration_survives)
+{
+	struct wire_admin in = {.id = UINT64_MAX,
+	                        .kind = WIRE_ADMIN_SUSPEND,
+	                        .member = UINT64_MAX - 1,
+	                        .learner = true,
+	                        .period_ms = UINT64_MAX - 2},
+	                  out;
+	struct wire_admin_reply reply = {.id = UINT64_MAX,
+	                                 .code = INT_MIN,
+	                                 .leader_id = UINT64_MAX - 1},
+	                        got;
+	struct frame f;
+
+	FILL(in.address, 'a');
+	wire_put_admin(&b, &in);
+	f = frame_of(FRAME_ADMIN);
+	ck_assert_int_eq(wire_get_admin(f.payload, f.len, &out, &err), 0);
+	ck_assert_uint_eq(out.id, in.id);
+	ck_assert_int_eq(out.kind, in.kind);
+	ck_assert_uint_eq(out.member, in.member);
+	ck_assert_str_eq(out.address, in.address);
+	ck_assert(out.learner);
+	ck_assert_uint_eq(out.period_ms, in.period_ms);
+
+	buf_clear(&b);
+	FILL(reply.text, 't');
+	FILL(reply.leader_address, 'l');
+	wire_put_admin_reply(&b, &reply);
+	f = frame_of(FRAME_ADMIN_REPLY);
+	ck_assert_int_eq(wire_get_admin_reply(f.payload, f.len, &got, &err), 0);
+	ck_assert_uint_eq(got.id, reply.id);
+	ck_assert_int_eq(got.code, reply.code);
+	ck_assert_uint_eq(got.leader_id, reply.leader_id);
+	ck_assert_str_eq(got.text, reply.text);
+	ck_assert_str_eq(got.leader_address, reply.leader_address);
+}
+END_TEST
+
+START_TEST(test_snapshots_on_their_way_survive)
+{
+	static const uint8_t bytes[] = {0, 1, 2, 255};
+	struct wire_snapshot in = {.from = UINT64_MAX,
+	                           .to = UINT64_MAX - 1,
+	                           .term = UINT64_MAX - 2,
+	                           .pos = {UINT64_MAX - 3, UINT64_MAX - 4},
+	                           .seq = UINT64_MAX - 5,
+	                           .data = bytes,
+	                           .len = sizeof(bytes)},
+	                     out;
+	struct wire_snapshot_ack ack = {.from = 1,
+	                                .to = UINT64_MAX,
+	                                .term = 3,
+	                                .pos = {4, 5},
+	                                .next = UINT64_MAX - 6,
+	                                .state = WIRE_SNAPSHOT_USELESS,
+	                                .sync = true},
+	                         got;
+	struct frame f;
+
+	wire_put_snapshot(&b, &in);
+	f = frame_of(FRAME_SNAPSHOT);
+	ck_assert_int_eq(wire_get_snapshot(f.payload, f.len, arena, &out, &err), 0);
+	ck_assert_uint_eq(out.from, in.from);
+	ck_assert_uint_eq(out.to, in.to);
+	ck_assert_uint_eq(out.term, in.term);
+	ck_assert_uint_eq(out.pos.index, in.pos.index);
+	ck_assert_uint_eq(out.pos.term, in.pos.term);
+	ck_assert_uint_eq(out.seq, in.seq);
+	ck_assert_uint_eq(out.len, in.len);
+	ck_assert_mem_eq(out.data, bytes, sizeof(bytes));
+
+	buf_clear(&b);
+	wire_put_snapshot_ack(&b, &ack);
+	f = frame_of(FRAME_SNAPSHOT_ACK);
+	ck_assert_int_eq(wire_get_snapshot_ack(f.payload, f.len, &got, &err), 0);
+	ck_assert_uint_eq(got.from, ack.from);
+	ck_assert_uint_eq(got.to, ack.to);
+	ck_assert_uint_eq(got.term, ack.term);
+	ck_assert_uint_eq(got.pos.index, ack.pos.index);
+	ck_assert_uint_eq(got.next, ack.next);
+	ck_assert_int_eq(got.state, ack.state);
+	ck_assert(got.sync);
+
+	buf_clear(&b);
+	in.pos.index = 0;
+	wire_put_snapshot(&b, &in);
+	f = frame_of(FRAME_SNAPSHOT);
+	ck_assert_int_eq(wire_get_snapshot(f.payload, f.len, arena, &out, &err), RFS_ECORRUPT);
 }
 END_TEST
 
@@ -646,7 +760,7 @@ static void put_sample(int which)
 	request.op.name.len = request.op.name2.len = 10;
 	buf_clear(&b);
 	switch (which) {
-	case 0: wire_put_hello(&b, &(struct wire_hello){1, 2, "demo", 3, 4, 5}); return;
+	case 0: wire_put_hello(&b, &(struct wire_hello){1, 2, "demo", 3, 4, 5, "host:6"}); return;
 	case 1:
 		wire_put_hello_reply(
 		        &b, &(struct wire_hello_reply){1, "demo", 2, 3, RFS_EIDENTITY, "because"});
@@ -737,6 +851,8 @@ int main(void)
 	tcase_add_test(t, test_an_empty_reply_has_no_data_and_no_attributes);
 	tcase_add_test(t, test_keep_alives_survive);
 	tcase_add_test(t, test_status_survives);
+	tcase_add_test(t, test_administration_survives);
+	tcase_add_test(t, test_snapshots_on_their_way_survive);
 	tcase_add_test(t, test_texts_longer_than_their_place_are_refused_not_cut);
 	tcase_add_test(t, test_too_many_members_are_refused);
 	tcase_add_test(t, test_fields_of_a_later_version_are_passed_over);
