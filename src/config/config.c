@@ -28,6 +28,12 @@
 #define HEARTBEAT_MS_DEFAULT    50
 #define SESSION_MS_DEFAULT      10000
 
+#define KEEP_BYTES_MIN       (1 << 20)
+#define KEEP_BYTES_MAX       (1LL << 40)
+#define KEEP_BYTES_DEFAULT   (32 << 20)
+#define KEEP_ENTRIES_MAX     1000000000
+#define KEEP_ENTRIES_DEFAULT 100000
+
 struct loader {
 	struct config cfg;
 	const char *path;
@@ -309,6 +315,42 @@ static int load_client(struct loader *l, const struct section *root)
 	return rc;
 }
 
+/* ---- [log] ---- */
+
+static int load_log(struct loader *l, const struct section *root)
+{
+	static const char *const known[] = {"keep_bytes", "keep_entries", NULL};
+	int64_t bytes = KEEP_BYTES_DEFAULT, entries = KEEP_ENTRIES_DEFAULT;
+	struct section s;
+	unsigned line = 0;
+	int rc = get_section(l, root, "log", known, &s);
+
+	if (rc == 0)
+		rc = get_integer(l, &s, "keep_bytes", KEEP_BYTES_MIN, KEEP_BYTES_MAX, &bytes,
+		                 &line);
+	if (rc == 0)
+		rc = get_integer(l, &s, "keep_entries", 1, KEEP_ENTRIES_MAX, &entries, &line);
+	l->cfg.keep_bytes = (uint64_t)bytes;
+	l->cfg.keep_entries = (uint64_t)entries;
+	return rc;
+}
+
+/* ---- [debug] ---- */
+
+static int load_debug(struct loader *l, const struct section *root)
+{
+	static const char *const known[] = {"allow_suspend", NULL};
+	const struct toml_node *n = NULL;
+	struct section s;
+	int rc = get_section(l, root, "debug", known, &s);
+
+	if (rc == 0)
+		rc = value_of(l, &s, "allow_suspend", TOML_BOOLEAN, &n);
+	if (rc == 0 && n != NULL)
+		rfs_check(toml_boolean(n, &l->cfg.allow_suspend));
+	return rc;
+}
+
 /* ---- [[node]] ---- */
 
 static int check_unique(struct loader *l, const struct config_node *n, unsigned id_line,
@@ -400,7 +442,8 @@ static int load_nodes(struct loader *l, const struct section *root)
 
 static int load_root(struct loader *l, const struct toml_node *table)
 {
-	static const char *const known[] = {"cluster", "raft", "client", "node", NULL};
+	static const char *const known[] = {"cluster", "raft", "client", "log",
+	                                    "debug",   "node", NULL};
 	struct section root = {.table = table, .name = "", .line = 1};
 	int rc = check_keys(l, &root, known);
 
@@ -410,6 +453,10 @@ static int load_root(struct loader *l, const struct toml_node *table)
 		rc = load_raft(l, &root);
 	if (rc == 0)
 		rc = load_client(l, &root);
+	if (rc == 0)
+		rc = load_log(l, &root);
+	if (rc == 0)
+		rc = load_debug(l, &root);
 	if (rc == 0)
 		rc = load_nodes(l, &root);
 	return rc;
@@ -494,6 +541,8 @@ void config_single(struct config *cfg, const char *dir, uint16_t port)
 	        .election_max_ms = ELECTION_MAX_MS_DEFAULT,
 	        .heartbeat_ms = HEARTBEAT_MS_DEFAULT,
 	        .session_timeout_ms = SESSION_MS_DEFAULT,
+	        .keep_bytes = KEEP_BYTES_DEFAULT,
+	        .keep_entries = KEEP_ENTRIES_DEFAULT,
 	        .nodes = {{.id = 1, .host = "127.0.0.1", .port = port}},
 	        .n_nodes = 1,
 	};

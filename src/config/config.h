@@ -29,6 +29,10 @@ struct config {
 	uint32_t protocol_version_max;
 	uint32_t election_min_ms, election_max_ms, heartbeat_ms; /* defaults 150, 300, 50 */
 	uint32_t session_timeout_ms;                             /* [client]; default 10000 */
+	/* [log]: how much of the log behind the state on disk is kept for followers that are a little
+	 * behind: the lesser of both. Defaults 32 MiB, 100000. */
+	uint64_t keep_bytes, keep_entries;
+	bool allow_suspend; /* [debug]; default false */
 	struct config_node nodes[CONFIG_NODES_MAX];
 	size_t n_nodes;
 };

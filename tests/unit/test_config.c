@@ -178,7 +178,7 @@ START_TEST(test_unknown_keys_and_tables_are_refused)
 {
 	refused(NAMED "[raftt]\n" NODE, 3, "raftt",
 	        "unknown key; known tables and keys here: cluster, raft, client");
-	refused("debug = true\n" NAMED NODE, 1, "debug", "unknown key");
+	refused("devel = true\n" NAMED NODE, 1, "devel", "unknown key");
 	refused(NAMED "data_dir = \"x\"\n" NODE, 3, "cluster.data_dir",
 	        "known here: name, data_directory");
 	refused(NAMED "[raft]\nheartbeat_ms = 5\n" NODE, 4, "raft.heartbeat_ms",
