@@ -20,8 +20,9 @@ static int apply_entry(struct node *n, const struct raft_entry *e, struct fs_op 
 	int rc;
 
 	switch (e->kind) {
-	case RAFT_ENTRY_NOOP:
-	case RAFT_ENTRY_CONFIG: return store_apply(n->store, e->pos, NULL, res, err);
+	case RAFT_ENTRY_NOOP: return store_apply(n->store, e->pos, NULL, res, err);
+	case RAFT_ENTRY_CONFIG:
+		return store_set_membership(n->store, e->pos, e->data, e->len, err);
 	case RAFT_ENTRY_COMMAND:
 		rc = wire_get_command(e->data, e->len, n->apply_arena, &cmd, op, err);
 		return rc == 0 ? store_apply(n->store, e->pos, &cmd, res, err) : rc;
@@ -47,6 +48,8 @@ static int apply_one(struct node *n, const struct raft_entry *e, struct rfs_err 
 	struct fs_op op = {.kind = FS_OP_NONE};
 	struct fs_result res = {0};
 
+	n->unflushed_bytes += e->len;
+	n->unflushed_entries++;
 	if (apply_entry(n, e, &op, &res, err) != 0)
 		return rfs_err_prefix(err, "log entry %llu", (unsigned long long)e->pos.index);
 	if (e->kind == RAFT_ENTRY_VERSION)

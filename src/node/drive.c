@@ -15,14 +15,9 @@ void node_fail(struct node *n, const struct rfs_err *err)
 	n->on_fatal(n->ctx, err);
 }
 
-const char *node_address_of(const struct node *n, raft_id id)
+bool node_is_out(const struct node *n)
 {
-	if (id == n->id)
-		return n->address;
-	for (size_t i = 0; i < n->n_peers; i++)
-		if (n->peers[i].id == id)
-			return n->peers[i].address;
-	return "";
+	return n->failed || n->stopping || n->suspended;
 }
 
 static void on_tick(uv_timer_t *t)
@@ -53,7 +48,33 @@ static void role_changed(struct node *n, enum raft_role role)
 		sessions_grant_all(n);
 	} else if (led) {
 		serve_fail_pending(n, RFS_EUNKNOWN);
+		admin_fail_all(n, RFS_ENOTLEADER);
 		node_handover_ended(n);
+	}
+}
+
+/* What concerns others than the reader of our log. Nothing here steps the core: its effects are being carried out. */
+static void heed(struct node *n, const struct raft_notice *note)
+{
+	switch (note->kind) {
+	case RAFT_NOTE_CONF:
+	case RAFT_NOTE_INSTALLED: members_follow(n); break;
+	case RAFT_NOTE_CONF_COMMITTED: members_committed(n, note); break;
+	case RAFT_NOTE_REMOVED: n->removed = true; break;
+	case RAFT_NOTE_TRANSFER_END: admin_transfer_ended(n, note->text); break;
+	case RAFT_NOTE_ROLE:
+	case RAFT_NOTE_TERM:
+	case RAFT_NOTE_VOTE_GRANTED:
+	case RAFT_NOTE_VOTE_REFUSED:
+	case RAFT_NOTE_VOTE_RECEIVED:
+	case RAFT_NOTE_LEADER:
+	case RAFT_NOTE_QUORUM_LOST:
+	case RAFT_NOTE_TRUNCATE:
+	case RAFT_NOTE_CAUGHT_UP:
+	case RAFT_NOTE_TOO_SLOW:
+	case RAFT_NOTE_SNAPSHOT:
+	case RAFT_NOTE_TRANSFER:
+	case RAFT_NOTE_PROTOCOL: break;
 	}
 }
 
@@ -69,20 +90,24 @@ static void carry_out(struct node *n)
 	for (size_t i = 0; i < out->n_msgs; i++)
 		peer_send(n, &out->msgs[i]);
 	n->commit = out->commit;
-	for (size_t i = 0; i < out->n_notices; i++)
+	for (size_t i = 0; i < out->n_notices; i++) {
 		node_tell(n, &out->notices[i]);
+		heed(n, &out->notices[i]);
+	}
 	for (size_t i = 0; i < out->n_reads; i++)
 		reads_ready(n, &out->reads[i]);
 	raft_get_status(n->raft, &st);
 	if (st.role != n->role)
 		role_changed(n, st.role);
+	for (size_t i = 0; i < out->n_snapshot_to; i++)
+		sends_wanted(n, out->snapshot_to[i]);
 }
 
 void node_step(struct node *n, const struct raft_event *ev)
 {
 	struct raft_event stamped = *ev;
 
-	if (n->failed || n->stopping)
+	if (node_is_out(n))
 		return;
 	stamped.now_ms = clock_mono_ms();
 	raft_step(n->raft, &stamped, &n->out);
@@ -110,7 +135,7 @@ void node_take_wal_news(struct node *n)
 	struct rfs_err err = {0};
 	struct wal_done done;
 
-	if (n->failed || n->stopping)
+	if (node_is_out(n))
 		return;
 	wal_poll(n->wal, &done, &err);
 	if (done.error != 0) {
@@ -130,16 +155,20 @@ void node_take_wal_news(struct node *n)
  * The other servers come first, since their disks work while ours applies. */
 void node_end_turn(struct node *n)
 {
-	if (n->failed || n->stopping)
+	if (node_is_out(n))
 		return;
 	version_look(n);
 	serve_propose_gathered(n);
 	serve_read_gathered(n);
+	members_work(n);
+	sends_work(n);
 	if (n->out.want_flush)
 		node_step(n, &(struct raft_event){.kind = RAFT_EV_FLUSH});
 	peers_flush(n);
 	apply_committed(n);
+	recv_work(n);
 	reads_serve(n);
+	compact_work(n);
 	conns_flush(n);
 	if (n->out.deadline_ms != n->deadline_ms || !uv_is_active((uv_handle_t *)&n->tick)) {
 		n->deadline_ms = n->out.deadline_ms;

@@ -3,10 +3,11 @@
  * A server whose disk was lost comes back with an empty log and no memory of its votes: under its old id it could
  * vote a second time in a term, and help to elect a leader without entries that it had acknowledged (rethinkdb 5289).
  * Its data directory was made anew, so it has another incarnation; those who have met the old one refuse it, on
- * every connection, before a word of Raft is exchanged. What was met is on disk before it is believed.
+ * every connection, before a word of Raft is exchanged. What was met is on disk before it is believed. The configuration
+ * carries the incarnations of the members that were known when it was made, for those who missed how it came to be.
  *
- * The file `peers` holds a line a server: id, incarnation in hexadecimal. A line is taken out by hand, or by removing
- * the server from the cluster. */
+ * The file `peers` holds a line a server: id, incarnation in hexadecimal. A line goes when the server is removed from the
+ * cluster, or by hand. */
 #include "node_priv.h"
 
 #include <errno.h>
@@ -53,7 +54,7 @@ int incarnations_load(struct node *n, struct rfs_err *err)
 		struct node_met met;
 
 		number++;
-		if (!parse_line(line, &met) || n->n_met == CONFIG_NODES_MAX)
+		if (!parse_line(line, &met) || n->n_met == RAFT_MEMBERS_MAX)
 			rc = rfs_err_set(err, RFS_ECORRUPT, "%s:%u: not a line \"ID INCARNATION\"",
 			                 path, number);
 		else
@@ -101,23 +102,67 @@ bool incarnations_met(const struct node *n, uint64_t id)
 	return false;
 }
 
+uint64_t incarnations_of(const struct node *n, raft_id id)
+{
+	for (size_t i = 0; i < n->n_met; i++)
+		if (n->met[i].id == id)
+			return n->met[i].incarnation;
+	return 0;
+}
+
+void incarnations_follow(struct node *n, const struct raft_conf *conf)
+{
+	struct node_met was[RAFT_MEMBERS_MAX];
+	size_t n_was = n->n_met, kept = 0;
+	struct rfs_err err = {0};
+
+	memcpy(was, n->met, sizeof(was));
+	for (size_t i = 0; i < n_was; i++) {
+		const struct raft_member *m = raft_conf_member(conf, was[i].id);
+
+		if (!raft_conf_is_member(conf, was[i].id))
+			continue;
+		n->met[kept] = was[i];
+		if (m != NULL && m->incarnation != 0)
+			n->met[kept].incarnation = m->incarnation;
+		kept++;
+	}
+	n->n_met = kept;
+	if (kept == n_was && memcmp(was, n->met, kept * sizeof(was[0])) == 0)
+		return;
+	/* On failure what is on disk refuses too many: said, and tried again with the next change. */
+	if (save(n, &err) != 0)
+		log_error("%s", err.msg);
+}
+
+static int lost_its_data(uint64_t id, uint64_t was, uint64_t is, struct rfs_err *err)
+{
+	return rfs_err_set(err, RFS_EIDENTITY,
+	                   "node %" PRIu64 " has lost its data (it was %016" PRIx64
+	                   ", now %016" PRIx64 ") and could vote twice: it must be removed "
+	                   "from the cluster and added again (raftd --rebuild does both)",
+	                   id, was, is);
+}
+
 int incarnations_judge(void *ctx, uint64_t id, uint64_t incarnation, struct rfs_err *err)
 {
 	struct node *n = ctx;
+	const struct raft_conf *conf = raft_get_conf(n->raft);
+	const struct raft_member *m = raft_conf_member(conf, id);
 
+	if (m != NULL && m->incarnation != 0)
+		return m->incarnation == incarnation
+		               ? 0
+		               : lost_its_data(id, m->incarnation, incarnation, err);
 	for (size_t i = 0; i < n->n_met; i++) {
 		if (n->met[i].id != id)
 			continue;
-		if (n->met[i].incarnation == incarnation)
-			return 0;
-		return rfs_err_set(err, RFS_EIDENTITY,
-		                   "node %" PRIu64 " has lost its data (it was %016" PRIx64
-		                   ", now %016" PRIx64 ") and could vote twice: it must be removed "
-		                   "from the cluster and added again",
-		                   id, n->met[i].incarnation, incarnation);
+		return n->met[i].incarnation == incarnation
+		               ? 0
+		               : lost_its_data(id, n->met[i].incarnation, incarnation, err);
 	}
-	/* Strangers do not fill the table; what they say is refused by the core. */
-	if (config_node_by_id(&n->config, id) == NULL || n->n_met == CONFIG_NODES_MAX)
+	/* Strangers do not fill the table; what they say is judged by the core. */
+	if (!raft_conf_is_member(conf, id) || n->n_met == RAFT_MEMBERS_MAX)
 		return 0;
 	n->met[n->n_met++] = (struct node_met){id, incarnation};
 	if (save(n, err) == 0)

@@ -18,6 +18,12 @@ struct node_opts {
 	const struct config *config; /* copied */
 	raft_id id;
 	const char *data_dir; /* NULL: <data_directory>/<id> of the configuration */
+	/* "HOST:PORT" to listen on, which is what the others dial; NULL: as the membership says, or
+	 * else the configuration. */
+	const char *listen;
+	/* The server is none of the founders: it waits to be added, whatever the configuration
+	 * lists. */
+	bool join;
 	/* The node can go on no longer (disk failure, corruption found late): the process must end.
 	 * After it, only node_stop() may be called. */
 	void (*on_fatal)(void *ctx, const struct rfs_err *err);
@@ -25,7 +31,7 @@ struct node_opts {
 };
 
 /* Open the data directory, recover, listen, dial the peers. Blocks while recovering.
- * Errors: RFS_ECONFIG (id not in the file), RFS_EIDENTITY, RFS_ECORRUPT, -EBUSY (directory in use),
+ * Errors: RFS_ECONFIG (id not in the file, and not known from the membership either), RFS_EIDENTITY, RFS_ECORRUPT, -EBUSY (directory in use),
  * -EADDRINUSE, -errno. */
 int node_start(struct node **out, uv_loop_t *loop, const struct node_opts *opts,
                struct rfs_err *err);

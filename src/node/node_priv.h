@@ -1,5 +1,7 @@
-/* The node's inside. node.c: life. drive.c: events into the core, effects out. peer.c: connections
- * to the other servers. serve.c: clients' requests. apply.c: committed entries and reads.
+/* The node's inside. node.c: life. recover.c: from the disk to a core. drive.c: events into the core,
+ * effects out. peer.c: connections to the other servers. member.c: who they are. admin.c: what
+ * operators ask for. serve.c: clients' requests. apply.c: committed entries and reads. compact.c:
+ * flushes, and cutting the log. snapshot_send.c, snapshot_recv.c: whole states to and from others.
  * session.c: keep-alives. version.c: the cluster's protocol version. */
 #ifndef RFS_NODE_NODE_PRIV_H
 #define RFS_NODE_NODE_PRIV_H
@@ -17,6 +19,8 @@
 
 #define NODE_MAGIC      0x6e6f6465u
 #define NODE_CONN_MAGIC 0x6e636f6eu
+#define NODE_SEND_MAGIC 0x736e6473u
+#define NODE_RECV_MAGIC 0x736e6472u
 
 /* Limits; see ARCHITECTURE.md, "Limits". */
 #define NODE_APPEND_BYTES_MAX      (1u << 20)
@@ -34,6 +38,24 @@
 #define NODE_SLOW_SYNC_US 500000u
 /* A leader's first so many ms, in which a member that nobody has met yet may still come. */
 #define NODE_VERSION_WAIT_MS 5000u
+
+/* What has been applied is flushed after so much; a restart replays no more than that and what the
+ * log keeps. */
+#define NODE_FLUSH_BYTES   (16u << 20)
+#define NODE_FLUSH_ENTRIES 50000u
+/* The log is not cut beyond a snapshot that is on its way, unless it would keep so much more. */
+#define NODE_HOLD_BYTES (128u << 20)
+
+/* Snapshots. While clients write, one takes at most this rate. */
+#define NODE_SNAPSHOT_WINDOW      4u          /* chunks sent and not yet taken */
+#define NODE_SNAPSHOT_RATE        (24u << 20) /* bytes a second */
+#define NODE_SNAPSHOT_OFFER_MS    250u
+#define NODE_SNAPSHOT_SILENT_MS   2000u  /* without a word it is offered again … */
+#define NODE_SNAPSHOT_PATIENCE_MS 30000u /* … and then given up */
+#define NODE_SNAPSHOT_AGAIN_MS    1000u  /* after a failure */
+
+/* A server that is no member keeps its connection for so long, to be told and answered. */
+#define NODE_LEAVE_MS 5000u
 
 struct node;
 
@@ -62,8 +84,12 @@ struct node_peer {
 	char address[WIRE_TEXT_MAX];
 	struct net_conn *net; /* NULL while waiting to dial again */
 	bool up, complained, dirty;
+	bool member;       /* of the configuration in force; else it goes at leave_ms */
+	bool dropped;      /* out of the list; freed when its handles are closed */
+	uint64_t leave_ms; /* a member: 0 */
 	struct net_backoff backoff;
 	uv_timer_t retry;
+	struct node_peer *prev, *next;
 };
 
 /* A change that waits for its entry to be applied. */
@@ -99,6 +125,20 @@ struct node_met {
 	uint64_t id, incarnation;
 };
 
+/* What an operator waits for. */
+struct node_admin {
+	struct node_conn *conn;
+	uint64_t req_id;
+	enum wire_admin_kind kind;
+	raft_id member;
+	raft_index conf_at; /* of the entry with which the change began; 0: a transfer */
+	char text[WIRE_TEXT_MAX];
+	struct node_admin *next;
+};
+
+struct node_send; /* snapshot_send.c */
+struct node_recv; /* snapshot_recv.c */
+
 struct node_session {
 	uint64_t id;
 	uint64_t heard_ms;
@@ -115,6 +155,7 @@ struct node {
 	void (*on_fatal)(void *ctx, const struct rfs_err *err);
 	void *ctx;
 	bool failed;
+	bool joins; /* none of the founders */
 
 	struct raft *raft;
 	struct raft_out out;
@@ -128,7 +169,7 @@ struct node {
 	struct wal *wal;
 	struct store *store;
 	uint64_t incarnation;
-	struct node_met met[CONFIG_NODES_MAX];
+	struct node_met met[RAFT_MEMBERS_MAX];
 	size_t n_met;
 
 	uv_async_t wal_news; /* the writer has completions */
@@ -144,7 +185,6 @@ struct node {
 	uint16_t port;
 	char address[WIRE_TEXT_MAX];
 	struct node_peer *peers;
-	size_t n_peers;
 	struct node_conn *conns, *dirty;
 
 	struct wire_arena *arena, *apply_arena;
@@ -162,6 +202,21 @@ struct node {
 	struct node_pending_ring pending;
 	struct node_read_batch *read_batches;
 
+	struct node_admin *admins;
+	bool removed;   /* told or seen to be no member any more */
+	bool suspended; /* by an operator: takes no part */
+	uv_timer_t resume;
+
+	/* compact.c */
+	struct store_flush *flush;
+	uv_work_t flush_work;
+	uint64_t unflushed_bytes, unflushed_entries, flush_after_ms;
+
+	struct node_send *sends;
+	struct node_recv *recv;
+	unsigned
+	        store_uses; /* jobs and views beside the loop: while any is open, the store stays */
+
 	struct node_session *sessions;
 	uint64_t last_sweep_ms, started_ms;
 	uint64_t slow_said_ms, space_said_ms;
@@ -178,20 +233,65 @@ struct node {
 void node_closed_one(struct node *n);
 void node_handover_ended(struct node *n);
 
+/* recover.c */
+/* Data directory, log, state machine, core: as they were left. */
+int node_recover(struct node *n, struct rfs_err *err);
+int node_open_store(struct node *n, struct rfs_err *err);
+int node_unlock_dir(struct node *n);
+
 /* drive.c */
 void node_step(struct node *n, const struct raft_event *ev);
 void node_end_turn(struct node *n);
 void node_take_wal_news(struct node *n);
 void node_fail(struct node *n, const struct rfs_err *err);
+bool node_is_out(const struct node *n); /* failed, stopping or suspended: takes no part */
+
+/* story.c */
 void node_tell(struct node *n, const struct raft_notice *note);
-const char *node_address_of(const struct node *n, raft_id id); /* "" if unknown */
 
 /* peer.c */
-void peers_start(struct node *n);
+/* A connection to `id`, dialled from now on; NULL (and a line in the log) if `address` is none. */
+struct node_peer *peer_add(struct node *n, raft_id id, const char *address);
+void peer_drop(struct node_peer *p);
 void peers_stop(struct node *n);
 struct node_peer *peer_by_id(struct node *n, raft_id id);
 void peer_send(struct node *n, const struct raft_msg *m);
+/* The buffer for frames to `p`, which is up; they leave at the end of the turn. */
+struct buf *peer_out(struct node_peer *p);
 void peers_flush(struct node *n);
+
+/* member.c */
+const char *node_address_of(const struct node *n, raft_id id); /* "" if unknown */
+void members_follow(struct node *n); /* the configuration in force is another one */
+void members_committed(struct node *n, const struct raft_notice *note);
+void members_work(struct node *n); /* learners that have caught up become voters */
+void members_sweep(struct node *n);
+/* Put what is known of incarnations into a configuration to be proposed. */
+void members_name(struct node *n, struct raft_conf *conf);
+
+/* admin.c */
+int admin_take(struct node *n, struct node_conn *c, const struct frame *f, struct rfs_err *err);
+void admin_committed(struct node *n, raft_index conf_index);
+void admin_transfer_ended(struct node *n, const char *why);
+void admin_fail_all(struct node *n, int code);
+
+/* compact.c */
+void compact_work(struct node *n); /* begin a flush if one is due */
+void compact_cut(struct node *n);
+
+/* snapshot_send.c */
+void sends_wanted(struct node *n, raft_id to);
+void sends_take_ack(struct node *n, const struct wire_snapshot_ack *ack);
+void sends_work(struct node *n); /* end those that are void */
+raft_index sends_hold(
+        const struct node *n); /* entries above this one are still needed; UINT64_MAX: all may go */
+bool sends_has(const struct node *n, raft_id to);
+void sends_stop(struct node *n);
+
+/* snapshot_recv.c */
+void recv_take(struct node *n, const struct wire_snapshot *s);
+void recv_work(struct node *n);
+void recv_stop(struct node *n);
 
 /* serve.c */
 extern const struct net_handler node_accept_handler;
@@ -206,6 +306,9 @@ void serve_fail_pending(struct node *n, int code);
 /* Propose a command of the node's own: 0, RFS_ENOTLEADER, or as version_judge(). */
 int serve_command(struct node *n, const struct fs_op *op);
 void serve_version(struct node *n, uint32_t version); /* as leader, before the turn's proposal */
+void serve_push_status(struct node *n);  /* to every client: members have changed */
+void conn_taken(struct node_conn *c);    /* a request that will be answered */
+void conn_answered(struct node_conn *c); /* … was; gives the reference back */
 void pending_push(struct node_pending_ring *r, struct node_pending p);
 bool pending_take(struct node_pending_ring *r, raft_index index, struct node_pending *out);
 
@@ -234,6 +337,9 @@ void sessions_free(struct node *n);
 int incarnations_load(struct node *n, struct rfs_err *err);
 /* Whether this node has ever spoken with that server. */
 bool incarnations_met(const struct node *n, uint64_t id);
+/* Forget those that were removed, and believe what the configuration says. */
+void incarnations_follow(struct node *n, const struct raft_conf *conf);
+uint64_t incarnations_of(const struct node *n, raft_id id); /* 0: not met */
 /* net_identity.judge: 0, or why that server is not let in. */
 int incarnations_judge(void *ctx, uint64_t id, uint64_t incarnation, struct rfs_err *err);
 

@@ -83,7 +83,7 @@ static void accept_on_close(struct net_conn *net, const struct rfs_err *err)
 
 /* ---- answers ---- */
 
-static void answered(struct node_conn *c)
+void conn_answered(struct node_conn *c)
 {
 	rfs_check(c->unanswered > 0);
 	c->unanswered--;
@@ -92,9 +92,10 @@ static void answered(struct node_conn *c)
 		if (c->net != NULL)
 			net_conn_pause(c->net, false);
 	}
+	conn_unref(c);
 }
 
-static void taken(struct node_conn *c)
+void conn_taken(struct node_conn *c)
 {
 	c->refs++;
 	c->unanswered++;
@@ -126,8 +127,7 @@ static void put_reply(struct node_conn *c, uint64_t req_id, const struct fs_resu
 void serve_reply(struct node_conn *c, uint64_t req_id, const struct fs_result *res)
 {
 	put_reply(c, req_id, res, false);
-	answered(c);
-	conn_unref(c);
+	conn_answered(c);
 }
 
 void serve_refuse(struct node_conn *c, uint64_t req_id, int code)
@@ -135,8 +135,7 @@ void serve_refuse(struct node_conn *c, uint64_t req_id, int code)
 	struct fs_result res = {.err = code};
 
 	put_reply(c, req_id, &res, true);
-	answered(c);
-	conn_unref(c);
+	conn_answered(c);
 }
 
 /* ---- changes that wait for their entry ---- */
@@ -281,7 +280,7 @@ static void take_read(struct node *n, struct node_conn *c, const struct wire_req
 	struct node_read *read = mem_alloc(sizeof(*read));
 
 	*read = (struct node_read){.conn = c, .req_id = r->id, .op = fs_op_dup(&r->op)};
-	taken(c);
+	conn_taken(c);
 	if (n->gathering == NULL)
 		n->gathering = mem_zalloc(sizeof(*n->gathering));
 	LL_PREPEND(n->gathering->reads, read);
@@ -355,7 +354,7 @@ static void take_request(struct node *n, struct node_conn *c, const struct wire_
 		take_read(n, c, r);
 		return;
 	}
-	taken(c);
+	conn_taken(c);
 	if (rc == 0 && r->local) {
 		read_local(n, c, r);
 		return;
@@ -375,6 +374,17 @@ static void take_request(struct node *n, struct node_conn *c, const struct wire_
 
 /* ---- frames ---- */
 
+/* A server speaks for itself alone, and to us. */
+static int check_ends(const struct node *n, const struct node_conn *c, uint64_t from, uint64_t to,
+                      struct rfs_err *err)
+{
+	if (c->peer_id != 0 && from == c->peer_id && to == n->id)
+		return 0;
+	return rfs_err_set(err, RFS_EPROTO, "node %llu sent a message from %llu to %llu",
+	                   (unsigned long long)c->peer_id, (unsigned long long)from,
+	                   (unsigned long long)to);
+}
+
 static int on_raft(struct node *n, struct node_conn *c, const struct frame *f, struct rfs_err *err)
 {
 	struct raft_msg m;
@@ -385,17 +395,37 @@ static int on_raft(struct node *n, struct node_conn *c, const struct frame *f, s
 	rc = wire_get_raft(f->payload, f->len, n->arena, &m, err);
 	if (rc != 0)
 		return rc;
-	if (m.from != c->peer_id || m.to != n->id)
-		return rfs_err_set(err, RFS_EPROTO, "node %llu sent a message from %llu to %llu",
-		                   (unsigned long long)c->peer_id, (unsigned long long)m.from,
-		                   (unsigned long long)m.to);
-	/* The core would listen to a server that it does not know yet: members come and go. As long as they
-	 * are those of the file, nobody else has a say. */
-	if (peer_by_id(n, m.from) == NULL)
-		return rfs_err_set(err, RFS_EIDENTITY, "node %llu is no member of this cluster",
-		                   (unsigned long long)m.from);
+	rc = check_ends(n, c, m.from, m.to, err);
+	if (rc != 0)
+		return rc;
 	node_step(n, &(struct raft_event){.kind = RAFT_EV_MSG, .msg = &m});
 	return 0;
+}
+
+static int on_snapshot(struct node *n, struct node_conn *c, const struct frame *f,
+                       struct rfs_err *err)
+{
+	struct wire_snapshot s;
+	int rc = wire_get_snapshot(f->payload, f->len, n->arena, &s, err);
+
+	if (rc == 0)
+		rc = check_ends(n, c, s.from, s.to, err);
+	if (rc == 0)
+		recv_take(n, &s);
+	return rc;
+}
+
+static int on_snapshot_ack(struct node *n, struct node_conn *c, const struct frame *f,
+                           struct rfs_err *err)
+{
+	struct wire_snapshot_ack ack;
+	int rc = wire_get_snapshot_ack(f->payload, f->len, &ack, err);
+
+	if (rc == 0)
+		rc = check_ends(n, c, ack.from, ack.to, err);
+	if (rc == 0)
+		sends_take_ack(n, &ack);
+	return rc;
 }
 
 static int on_request(struct node *n, struct node_conn *c, const struct frame *f,
@@ -464,6 +494,22 @@ static int on_status(struct node *n, struct node_conn *c, const struct frame *f,
 	return rc;
 }
 
+/* So that clients know of new members before they need them. */
+void serve_push_status(struct node *n)
+{
+	struct wire_status *st = mem_zalloc(sizeof(*st));
+	struct node_conn *c;
+
+	status_fill(n, st);
+	DL_FOREACH (n->conns, c) {
+		if (c->peer_id != 0 || c->net == NULL)
+			continue;
+		wire_put_status(net_conn_out(c->net), st);
+		conn_mark_dirty(c);
+	}
+	free(st);
+}
+
 static int dispatch(struct node *n, struct node_conn *c, const struct frame *f, struct rfs_err *err)
 {
 	if (frame_version((enum frame_type)f->type) > net_conn_version(c->net))
@@ -475,11 +521,15 @@ static int dispatch(struct node *n, struct node_conn *c, const struct frame *f, 
 	case FRAME_REQUEST: return on_request(n, c, f, err);
 	case FRAME_KEEP_ALIVE: return on_keep_alive(n, c, f, err);
 	case FRAME_STATUS_REQUEST: return on_status(n, c, f, err);
+	case FRAME_ADMIN: return admin_take(n, c, f, err);
+	case FRAME_SNAPSHOT: return on_snapshot(n, c, f, err);
+	case FRAME_SNAPSHOT_ACK: return on_snapshot_ack(n, c, f, err);
 	case FRAME_HELLO:
 	case FRAME_HELLO_REPLY:
 	case FRAME_REPLY:
 	case FRAME_KEEP_ALIVE_REPLY:
-	case FRAME_STATUS: break;
+	case FRAME_STATUS:
+	case FRAME_ADMIN_REPLY: break;
 	}
 	return rfs_err_set(err, RFS_EPROTO, "a frame of type %u, which a node does not take",
 	                   f->type);
@@ -491,7 +541,7 @@ static void accept_on_frame(struct net_conn *net, const struct frame *f)
 	struct node *n = c->node;
 	struct rfs_err err = {0};
 
-	if (n->failed || n->stopping)
+	if (node_is_out(n))
 		return;
 	if (dispatch(n, c, f, &err) != 0) {
 		log_warn("closing the connection from %s: %s", net_conn_name(net), err.msg);

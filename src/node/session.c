@@ -80,7 +80,7 @@ void sessions_sweep(struct node *n)
 	struct expired e = {.n = n, .now_ms = clock_mono_ms()};
 	uint64_t since = e.now_ms - n->last_sweep_ms;
 
-	if (n->role != RAFT_LEADER || n->failed)
+	if (n->role != RAFT_LEADER)
 		return;
 	n->last_sweep_ms = e.now_ms;
 	if (since > SWEEP_LATE_MS * 2) {

@@ -10,23 +10,50 @@ static void copy_text(char *to, size_t size, const char *from)
 	(void)snprintf(to, size, "%s", from);
 }
 
+static void fill_member(struct node *n, struct wire_status *st, raft_id id)
+{
+	const struct raft_conf *conf = raft_get_conf(n->raft);
+	const struct raft_member *rm = raft_conf_member(conf, id);
+	struct node_peer *p = peer_by_id(n, id);
+	struct raft_peer_status ps;
+	struct wire_member *m;
+
+	for (size_t i = 0; i < st->n_members; i++)
+		if (st->members[i].id == id)
+			return;
+	if (st->n_members == WIRE_MEMBERS_MAX)
+		return;
+	m = &st->members[st->n_members++];
+	m->id = id;
+	m->learner = !raft_conf_is_voter(conf, id);
+	m->promote = m->learner && rm != NULL && rm->promote;
+	m->up = id == n->id || (p != NULL && p->up);
+	m->snapshot = sends_has(n, id);
+	copy_text(m->address, sizeof(m->address), node_address_of(n, id));
+	if (raft_get_peer(n->raft, id, &ps))
+		m->match = ps.match;
+}
+
 static void fill_members(struct node *n, struct wire_status *st)
 {
 	const struct raft_conf *conf = raft_get_conf(n->raft);
 
-	for (size_t i = 0; i < n->config.n_nodes && st->n_members < WIRE_MEMBERS_MAX; i++) {
-		raft_id id = n->config.nodes[i].id;
-		struct wire_member *m = &st->members[st->n_members++];
-		struct node_peer *p = peer_by_id(n, id);
-		struct raft_peer_status ps;
+	for (unsigned i = 0; i < conf->n_voters; i++)
+		fill_member(n, st, conf->voters[i]);
+	for (unsigned i = 0; i < conf->n_old; i++)
+		fill_member(n, st, conf->old[i]);
+	for (unsigned i = 0; i < conf->n_learners; i++)
+		fill_member(n, st, conf->learners[i]);
+}
 
-		m->id = id;
-		m->learner = !raft_conf_is_voter(conf, id);
-		m->up = id == n->id || (p != NULL && p->up);
-		copy_text(m->address, sizeof(m->address), node_address_of(n, id));
-		if (raft_get_peer(n->raft, id, &ps))
-			m->match = ps.match;
-	}
+/* As people see it: who is no member has no role to play. */
+static const char *role_of(const struct node *n, enum raft_role role)
+{
+	if (n->removed)
+		return "removed";
+	if (raft_get_conf(n->raft)->n_voters == 0)
+		return "waiting";
+	return raft_role_name(role);
 }
 
 void status_fill(struct node *n, struct wire_status *st)
@@ -40,7 +67,7 @@ void status_fill(struct node *n, struct wire_status *st)
 	store_get_counts(n->store, &counts);
 	st->node_id = n->id;
 	copy_text(st->address, sizeof(st->address), n->address);
-	copy_text(st->role, sizeof(st->role), raft_role_name(rs.role));
+	copy_text(st->role, sizeof(st->role), role_of(n, rs.role));
 	st->term = rs.term;
 	st->leader_id = rs.leader;
 	if (rs.leader != 0)
@@ -60,5 +87,12 @@ void status_fill(struct node *n, struct wire_status *st)
 	st->uptime_ms = clock_mono_ms() - n->started_ms;
 	st->protocol_version = store_version(n->store);
 	st->protocol_version_max = n->config.protocol_version_max;
+	st->conf_index = rs.conf_index;
+	st->conf_joint = raft_get_conf(n->raft)->n_old > 0;
+	st->election_min_ms = n->config.election_min_ms;
+	st->election_max_ms = n->config.election_max_ms;
+	st->heartbeat_ms = n->config.heartbeat_ms;
+	st->session_timeout_ms = n->config.session_timeout_ms;
+	st->durable = rs.durable;
 	fill_members(n, st);
 }

@@ -82,11 +82,12 @@ void version_look(struct node *n)
 
 static void end_older_connections(struct node *n, uint32_t version)
 {
+	struct node_peer *p;
 	struct node_conn *c;
 
-	for (size_t i = 0; i < n->n_peers; i++)
-		if (n->peers[i].up && net_conn_version(n->peers[i].net) < version)
-			net_conn_close(n->peers[i].net);
+	DL_FOREACH (n->peers, p)
+		if (p->up && net_conn_version(p->net) < version)
+			net_conn_close(p->net);
 	DL_FOREACH (n->conns, c)
 		if (c->net != NULL && c->peer_id != 0 && net_conn_version(c->net) < version)
 			net_conn_close(c->net);
