@@ -38,7 +38,7 @@ CPPFLAGS := -D_GNU_SOURCE -DRAFTFS_VERSION='"$(VERSION)"' -I$(B)/gen -MMD -MP
 CFLAGS   := -std=c11 -pthread $(WARN) $(MODE_FLAGS)
 CXXFLAGS := -std=c++17 -Wall -Wextra -Werror $(MODE_FLAGS)
 LDFLAGS  := -pthread $(MODE_FLAGS) -Wl,--as-needed
-LDLIBS   := -luv -lprotobuf-c -lrocksdb -lisal -lxxhash -lfuse3 -ljansson -ledit -lncursesw -ltinfo -lstdc++
+LDLIBS   := -luv -lprotobuf-c -lrocksdb -lisal -lxxhash -lfuse3 -ljansson -ledit -lncursesw -ltinfo -lm -lstdc++
 TESTLIBS := -lcheck -lsubunit -lm -lrt
 
 # ---- what is built from what ----

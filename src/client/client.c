@@ -32,6 +32,7 @@ static void arm_timer(struct client *c)
 	due = client_earlier(due, route_due(c));
 	due = client_earlier(due, session_due(c));
 	due = client_earlier(due, status_due(c));
+	due = client_earlier(due, admin_due(c));
 	if (due >= c->timer_at_ms)
 		return;
 	c->timer_at_ms = due;
@@ -50,10 +51,13 @@ static void client_on_idle(uv_idle_t *h)
 	req_expire(c);
 	req_call_done(c);
 	status_work(c);
+	if (c->closing != CLOSE_NOT)
+		admin_end_all(c, RFS_ESHUTDOWN);
 	if (c->closing == CLOSE_NOT)
 		links_work(c);
 	session_work(c);
 	route_work(c);
+	admin_work(c);
 	links_flush(c);
 	if (c->closing == CLOSE_ASKED && c->bye == NULL && !c->scheduled) {
 		client_shut(c);
@@ -110,7 +114,7 @@ static void client_free_if_gone(struct client *c)
 
 	if (c->closing != CLOSE_SHUT || c->n_conns > 0 || c->n_handles > 0)
 		return;
-	rfs_check(c->by_id == NULL && c->waits == NULL);
+	rfs_check(c->by_id == NULL && c->waits == NULL && c->admins == NULL);
 	for (size_t i = 0; i < c->n_links; i++)
 		free(c->links[i]);
 	free(c->heap);

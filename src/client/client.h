@@ -80,6 +80,16 @@ typedef void (*client_status_cb)(void *ctx, const struct wire_status *st,
 void client_status(struct client *c, const struct config_node *node, uint64_t timeout_ms,
                    client_status_cb cb, void *ctx);
 
+/* Ask for something of administration: of `node`, or (NULL) of the leader, whoever that becomes. Asked again through
+ * lost connections and changes of leader until the deadline. Fires once: 0 when it is done, else
+ *   RFS_ENOQUORUM  deadline passed, nobody was asked
+ *   RFS_EUNKNOWN   deadline passed without a last word
+ *   RFS_ESHUTDOWN  client_close()
+ * or what the server says; `text`, a sentence or "", is borrowed during the call. */
+typedef void (*client_admin_cb)(void *ctx, int code, const char *text);
+void client_admin(struct client *c, const struct config_node *node, const struct wire_admin *what,
+                  uint64_t timeout_ms, client_admin_cb cb, void *ctx);
+
 /* What the client knows by itself, at once. */
 struct client_info {
 	uint64_t session;         /* 0: none open */

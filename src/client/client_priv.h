@@ -1,6 +1,7 @@
 /* The client's inside. client.c: life and the one worker of a turn. request.c: tables, deadlines,
  * how a request ends. link.c: a connection to one node. route.c: who leads, and what is sent there.
- * session.c: opening, keeping and losing the session. status.c: one-off questions to one node.
+ * session.c: opening, keeping and losing the session. status.c: one-off questions to one node. admin.c: what
+ * operators ask for.
  *
  * How requests travel. A request waits in one of the lists of `enum req_where`; what the target
  * (the node that says it leads) shall get waits in the OUTBOX. Work is done once a turn of the loop
@@ -21,10 +22,11 @@
 #include "../net/net.h"
 #include "client.h"
 
-#define CLIENT_MAGIC      0x636c6e74u
-#define CLIENT_LINK_MAGIC 0x6c696e6bu
-#define CLIENT_REQ_MAGIC  0x72657175u
-#define CLIENT_WAIT_MAGIC 0x77616974u
+#define CLIENT_MAGIC       0x636c6e74u
+#define CLIENT_LINK_MAGIC  0x6c696e6bu
+#define CLIENT_REQ_MAGIC   0x72657175u
+#define CLIENT_WAIT_MAGIC  0x77616974u
+#define CLIENT_ADMIN_MAGIC 0x61646d6eu
 
 /* Limits: bytes queued in a connection, beyond which requests wait in the client; and at which a
  * turn hands over what has gathered before its end. */
@@ -53,6 +55,7 @@
 #define CLIENT_KEEP_ALIVE_RETRY_MS 1000u
 #define CLIENT_SESSION_MS_DEFAULT  10000u
 #define CLIENT_BYE_MS              1000u
+#define CLIENT_ADMIN_AGAIN_MS      40u
 
 #define CLIENT_NEVER      UINT64_MAX
 #define CLIENT_NAME_BYTES 300u
@@ -141,6 +144,20 @@ struct status_wait {
 	struct status_wait *prev, *next;
 };
 
+struct admin_wait {
+	uint32_t magic;
+	struct client *client;
+	struct wire_admin what;
+	bool of_leader, sent;
+	struct link *node;    /* whom to ask, unless the leader */
+	struct link *sent_to; /* who owes the answer; NULL: to be sent at again_ms */
+	uint64_t again_ms, deadline_ms;
+	char why[WIRE_TEXT_MAX]; /* what was in the way so far */
+	client_admin_cb cb;
+	void *ctx;
+	struct admin_wait *prev, *next;
+};
+
 /* ---- the client ---- */
 
 enum session_state { SESSION_NONE, SESSION_OPENING, SESSION_OPEN };
@@ -184,6 +201,7 @@ struct client {
 	bool keep_alive_open;
 
 	struct status_wait *waits;
+	struct admin_wait *admins;
 
 	uint64_t retries, reconnects;
 	char conn_error[256], last_error[256];
@@ -246,6 +264,7 @@ void route_take_reply(struct link *l, const struct wire_reply *reply);
 void route_take_status(struct link *l, const struct wire_status *st);
 void route_work(struct client *c);
 uint64_t route_due(const struct client *c);
+void route_refresh(struct client *c); /* ask the target who the members are */
 
 /* session.c */
 void session_opened(struct client *c, const struct fs_result *res);
@@ -264,5 +283,12 @@ void status_link_lost(struct link *l, const struct rfs_err *err);
 void status_work(struct client *c);
 void status_end_all(struct client *c, int code);
 uint64_t status_due(const struct client *c);
+
+/* admin.c */
+void admin_take_reply(struct link *l, const struct wire_admin_reply *reply);
+void admin_link_lost(struct link *l);
+void admin_work(struct client *c);
+void admin_end_all(struct client *c, int code);
+uint64_t admin_due(const struct client *c);
 
 #endif

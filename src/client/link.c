@@ -165,6 +165,7 @@ static void link_lose(struct link *l, const struct rfs_err *why)
 	l->asked_ms = CLIENT_NEVER;
 	route_link_lost(l);
 	status_link_lost(l, why);
+	admin_link_lost(l);
 }
 
 void link_restart(struct link *l, const struct rfs_err *why)
@@ -270,18 +271,32 @@ static int take_status(struct link *l, const struct frame *f, struct rfs_err *er
 	return rc;
 }
 
+static int take_admin(struct link *l, const struct frame *f, struct rfs_err *err)
+{
+	struct wire_admin_reply reply;
+	int rc = wire_get_admin_reply(f->payload, f->len, &reply, err);
+
+	if (rc == 0)
+		admin_take_reply(l, &reply);
+	return rc;
+}
+
 static int dispatch(struct link *l, const struct frame *f, struct rfs_err *err)
 {
 	switch ((enum frame_type)f->type) {
 	case FRAME_REPLY: return take_reply(l, f, err);
 	case FRAME_KEEP_ALIVE_REPLY: return take_keep_alive(l, f, err);
 	case FRAME_STATUS: return take_status(l, f, err);
+	case FRAME_ADMIN_REPLY: return take_admin(l, f, err);
 	case FRAME_HELLO:
 	case FRAME_HELLO_REPLY:
 	case FRAME_RAFT:
 	case FRAME_REQUEST:
 	case FRAME_KEEP_ALIVE:
-	case FRAME_STATUS_REQUEST: break;
+	case FRAME_STATUS_REQUEST:
+	case FRAME_ADMIN:
+	case FRAME_SNAPSHOT:
+	case FRAME_SNAPSHOT_ACK: break;
 	}
 	return rfs_err_set(err, RFS_EPROTO, "a frame of type %u, which a client does not take",
 	                   f->type);

@@ -20,6 +20,12 @@ static void ask(struct link *l)
 	wire_put_status_request(link_out(l), ++c->last_id);
 }
 
+void route_refresh(struct client *c)
+{
+	if (c->target != NULL)
+		ask(c->target);
+}
+
 static void ask_all_now(struct client *c)
 {
 	c->ask_at_ms = client_now(c);
@@ -28,7 +34,7 @@ static void ask_all_now(struct client *c)
 
 static bool anything_waits(const struct client *c)
 {
-	return c->by_id != NULL || c->keep_alive_open;
+	return c->by_id != NULL || c->keep_alive_open || c->admins != NULL;
 }
 
 /* When the target should have given an answer, at the latest. */

@@ -95,6 +95,7 @@ void session_take_keep_alive(struct client *c, const struct wire_keep_alive_repl
 	}
 	c->keep_alive_open = false;
 	c->keep_alive_at_ms = client_now(c) + keep_alive_period(c);
+	route_refresh(c); /* members come and go */
 }
 
 /* What the last target did not answer, this one is asked. */

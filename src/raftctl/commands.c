@@ -2,11 +2,28 @@
 #include <string.h>
 #include "commands.h"
 
+/* clang-format off: one a line, for whoever adds one */
 const struct ctl_command *const ctl_commands[] = {
-        &cmd_set,     &cmd_get,    &cmd_delete,    &cmd_show,    &cmd_ls,
-        &cmd_leader,  &cmd_status, &cmd_getleader, &cmd_setval,  &cmd_getval,
-        &cmd_connect, &cmd_shell,  &cmd_config,    &cmd_cluster, NULL,
+	&cmd_set,
+	&cmd_get,
+	&cmd_delete,
+	&cmd_show,
+	&cmd_ls,
+	&cmd_leader,
+	&cmd_status,
+	&cmd_getleader,
+	&cmd_setval,
+	&cmd_getval,
+	&cmd_member,
+	&cmd_transfer,
+	&cmd_suspend,
+	&cmd_cluster,
+	&cmd_config,
+	&cmd_connect,
+	&cmd_shell,
+	NULL,
 };
+/* clang-format on */
 
 const struct ctl_command *ctl_command_by_name(const char *name)
 {

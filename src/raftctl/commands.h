@@ -4,8 +4,22 @@
 
 #include "ctl.h"
 
-extern const struct ctl_command cmd_set, cmd_get, cmd_delete, cmd_show, cmd_ls, cmd_leader,
-        cmd_status, cmd_getleader, cmd_setval, cmd_getval, cmd_connect, cmd_shell, cmd_config,
-        cmd_cluster;
+extern const struct ctl_command cmd_set;
+extern const struct ctl_command cmd_get;
+extern const struct ctl_command cmd_delete;
+extern const struct ctl_command cmd_show;
+extern const struct ctl_command cmd_ls;
+extern const struct ctl_command cmd_leader;
+extern const struct ctl_command cmd_status;
+extern const struct ctl_command cmd_getleader;
+extern const struct ctl_command cmd_setval;
+extern const struct ctl_command cmd_getval;
+extern const struct ctl_command cmd_member;
+extern const struct ctl_command cmd_transfer;
+extern const struct ctl_command cmd_suspend;
+extern const struct ctl_command cmd_cluster;
+extern const struct ctl_command cmd_config;
+extern const struct ctl_command cmd_connect;
+extern const struct ctl_command cmd_shell;
 
 #endif

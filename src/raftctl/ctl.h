@@ -165,6 +165,15 @@ int ctl_resolve(struct ctl *ctl, const char *path, size_t n, struct fs_attr *att
 int ctl_list_dir(struct ctl *ctl, uint64_t ino, int (*each)(void *ctx, const struct fs_dirent *d),
                  void *ctx);
 
+/* ---- admin.c: what operators ask for ---- */
+
+/* Of `node`, or (NULL) of the leader: client_admin(), waited for. */
+int ctl_admin(struct ctl *ctl, const struct config_node *node, const struct wire_admin *what,
+              char text[WIRE_TEXT_MAX]);
+/* Print what came of it; gives the exit code. */
+int ctl_admin_finish(struct ctl *ctl, int code, const char *text);
+bool ctl_parse_id(const char *text, raft_id *id);
+
 /* ---- survey.c: what the nodes say of themselves ---- */
 
 #define CTL_SURVEY_NODES_MAX 32
