@@ -10,6 +10,7 @@
 #include "../base/stdfd.h"
 #include "../config/config.h"
 #include "../node/node.h"
+#include "join.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_REFUSED = 4 };
 
@@ -24,12 +25,14 @@ struct daemon {
 struct args {
 	const char *cluster;
 	const char *data_dir;
+	const char *join, *listen;
+	bool rebuild;
 	raft_id id;
 };
 
 static const char usage_text[] =
-        "usage: raftd [--cluster FILE] --id N [--data-dir DIR] [--log-level "
-        "error|warn|info|debug]\n"
+        "usage: raftd [--cluster FILE] --id N [--data-dir DIR] [--listen HOST:PORT] [--rebuild]\n"
+        "       raftd --join HOST:PORT --id N --listen HOST:PORT --data-dir DIR\n"
         "\n"
         "Runs node N of the cluster described by FILE (without --cluster: $RAFTFS_CLUSTER, "
         "./cluster.toml,\n"
@@ -39,7 +42,17 @@ static const char usage_text[] =
         "  --id N            which of its nodes this is\n"
         "  --data-dir DIR    where the node keeps its log and state (default: data_directory/N of "
         "the file)\n"
-        "  --log-level L     how much to tell on stderr (default: info)\n"
+        "  --listen H:P      where to listen, and what the others dial (default: as the membership "
+        "or "
+        "the file says)\n"
+        "  --join HOST:PORT  this server is not in the file: learn from that server which cluster "
+        "it "
+        "is, and\n"
+        "                    wait to be added (raftctl member add N HOST:PORT)\n"
+        "  --rebuild         the node's data is damaged or lost: put it aside, have the cluster "
+        "remove the\n"
+        "                    node and add it anew, and get everything from the others\n"
+        "  --log-level L     how much to tell on stderr: error, warn, info (default), debug\n"
         "  --help, --version\n"
         "\n"
         "exit codes: 0 stopped cleanly; 1 failed (disk, port in use); 2 usage or configuration;\n"
@@ -65,17 +78,35 @@ static bool parse_id(const char *text, raft_id *id)
 	return true;
 }
 
+/* What goes with what. -1: go on; else the exit code. */
+static int check_together(const struct args *a)
+{
+	char host[CONFIG_HOST_MAX + 1];
+	uint16_t port;
+
+	if (a->listen != NULL && (config_parse_endpoint(a->listen, host, &port) != 0 ||
+	                          !config_host_ok(host) || port == 0))
+		return usage_error("--listen wants HOST:PORT that the others can dial", a->listen);
+	if (a->join != NULL && config_parse_endpoint(a->join, host, &port) != 0)
+		return usage_error("--join wants HOST:PORT of a server of the cluster", a->join);
+	if (a->join != NULL && a->rebuild)
+		return usage_error("--join and --rebuild exclude each other", NULL);
+	if (a->join != NULL && a->listen == NULL)
+		return usage_error("--join needs --listen HOST:PORT: where is this server?", NULL);
+	if (a->join != NULL && a->cluster == NULL && a->data_dir == NULL)
+		return usage_error("--join needs --data-dir DIR: where is its data to be?", NULL);
+	return -1;
+}
+
 /* -1: go on; else the exit code. */
 static int parse_args(int argc, char **argv, struct args *a)
 {
 	static const struct option options[] = {
-	        {"cluster", required_argument, NULL, 'c'},
-	        {"id", required_argument, NULL, 'i'},
-	        {"data-dir", required_argument, NULL, 'd'},
-	        {"log-level", required_argument, NULL, 'l'},
-	        {"help", no_argument, NULL, 'h'},
-	        {"version", no_argument, NULL, 'v'},
-	        {NULL, 0, NULL, 0},
+	        {"cluster", required_argument, NULL, 'c'},   {"id", required_argument, NULL, 'i'},
+	        {"data-dir", required_argument, NULL, 'd'},  {"join", required_argument, NULL, 'j'},
+	        {"listen", required_argument, NULL, 'L'},    {"rebuild", no_argument, NULL, 'r'},
+	        {"log-level", required_argument, NULL, 'l'}, {"help", no_argument, NULL, 'h'},
+	        {"version", no_argument, NULL, 'v'},         {NULL, 0, NULL, 0},
 	};
 	enum log_level level;
 	int o;
@@ -84,6 +115,9 @@ static int parse_args(int argc, char **argv, struct args *a)
 		switch (o) {
 		case 'c': a->cluster = optarg; break;
 		case 'd': a->data_dir = optarg; break;
+		case 'j': a->join = optarg; break;
+		case 'L': a->listen = optarg; break;
+		case 'r': a->rebuild = true; break;
 		case 'i':
 			if (!parse_id(optarg, &a->id))
 				return usage_error("--id wants a number from 1 on", optarg);
@@ -104,7 +138,7 @@ static int parse_args(int argc, char **argv, struct args *a)
 	if (a->id == 0)
 		return usage_error("--id N is missing: which node of the cluster file is this?",
 		                   NULL);
-	return -1;
+	return check_together(a);
 }
 
 static int exit_code_of(int code)
@@ -181,6 +215,8 @@ static int run(struct daemon *d, const struct config *config, const struct args 
 	        .config = config,
 	        .id = a->id,
 	        .data_dir = a->data_dir,
+	        .listen = a->listen,
+	        .join = a->join != NULL || a->rebuild,
 	        .on_fatal = on_fatal,
 	        .ctx = d,
 	};
@@ -203,11 +239,42 @@ static int run(struct daemon *d, const struct config *config, const struct args 
 	return status;
 }
 
+/* Which cluster this is. */
+static int find_config(struct config *config, const struct args *a, struct rfs_err *err)
+{
+	char path[CONFIG_PATH_MAX];
+
+	if (a->join != NULL && a->cluster == NULL)
+		return join_config(config, a->join, a->data_dir, err);
+	if (config_find(a->cluster, path, err) != 0)
+		return RFS_ECONFIG;
+	return config_load(config, path, err);
+}
+
+static int rebuild(const struct config *config, const struct args *a, struct rfs_err *err)
+{
+	const struct config_node *cn = config_node_by_id(config, a->id);
+	char address[CONFIG_HOST_MAX + 16] = "", dir[CONFIG_PATH_MAX + 32];
+
+	if (cn != NULL)
+		config_format_endpoint(cn->host, cn->port, address, sizeof(address));
+	if (a->listen == NULL && cn == NULL)
+		return rfs_err_set(err, RFS_ECONFIG,
+		                   "%s: no [[node]] has id %llu, so --rebuild needs --listen",
+		                   config->path, (unsigned long long)a->id);
+	if (a->data_dir != NULL)
+		(void)snprintf(dir, sizeof(dir), "%s", a->data_dir);
+	else
+		(void)snprintf(dir, sizeof(dir), "%s/%llu", config->data_directory,
+		               (unsigned long long)a->id);
+	return join_rebuild(config, a->id, a->listen != NULL ? a->listen : address, dir, err);
+}
+
 int main(int argc, char **argv)
 {
 	static struct config config;
 	static struct daemon daemon;
-	char path[CONFIG_PATH_MAX], name[32];
+	char name[32];
 	struct args args = {0};
 	struct rfs_err err = {0};
 	int rc;
@@ -219,9 +286,13 @@ int main(int argc, char **argv)
 		return rc;
 	(void)snprintf(name, sizeof(name), "raftd %llu", (unsigned long long)args.id);
 	log_set_name(name);
-	if (config_find(args.cluster, path, &err) != 0 || config_load(&config, path, &err) != 0) {
+	if (find_config(&config, &args, &err) != 0) {
 		log_error("%s", err.msg);
 		return EXIT_USAGE;
+	}
+	if (args.rebuild && rebuild(&config, &args, &err) != 0) {
+		log_error("%s", err.msg);
+		return exit_code_of(err.code);
 	}
 	return run(&daemon, &config, &args);
 }
