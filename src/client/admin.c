@@ -110,6 +110,10 @@ static void send_if_possible(struct admin_wait *w)
 
 	if (w->sent_to != NULL || w->again_ms > client_now(w->client) || l == NULL || !l->up)
 		return;
+	if (net_conn_version(l->conn) < frame_version(FRAME_ADMIN)) {
+		again_later(w, "that node speaks an older protocol version: upgrade it first");
+		return;
+	}
 	wire_put_admin(link_out(l), &w->what);
 	w->sent_to = l;
 	w->sent = true;

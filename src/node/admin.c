@@ -308,6 +308,13 @@ static void of_leader(struct node *n, struct node_conn *c, const struct wire_adm
 		reply(n, c, w->id, RFS_ENOTLEADER, "node %llu does not lead", ull(n->id));
 		return;
 	}
+	if (store_version(n->store) < 2 && w->kind != WIRE_ADMIN_TRANSFER) {
+		reply(n, c, w->id, RFS_EBUSYLIMIT,
+		      "the cluster speaks protocol version %u, which knows no change of members: "
+		      "are all nodes up, and upgraded?",
+		      store_version(n->store));
+		return;
+	}
 	switch (w->kind) {
 	case WIRE_ADMIN_ADD: add(n, c, w); return;
 	case WIRE_ADMIN_PROMOTE: promote(n, c, w); return;

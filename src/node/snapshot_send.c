@@ -191,6 +191,10 @@ static void look_at_receiver(struct node_send *s)
 		s->state = SEND_OFFERING; /* when it is back, it says how far it got */
 		return;
 	}
+	if (net_conn_version(p->net) < frame_version(FRAME_SNAPSHOT)) {
+		fail(s, "it speaks a protocol version that has no snapshots: upgrade it");
+		return;
+	}
 	if (s->next > s->acked && clock_mono_ms() - s->heard_ms > NODE_SNAPSHOT_SILENT_MS)
 		s->state = SEND_OFFERING; /* the connection may have been another one meanwhile */
 	if (s->state == SEND_OFFERING)

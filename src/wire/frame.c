@@ -23,6 +23,10 @@ uint32_t frame_version(enum frame_type type)
 	case FRAME_KEEP_ALIVE_REPLY:
 	case FRAME_STATUS_REQUEST:
 	case FRAME_STATUS: return 1;
+	case FRAME_ADMIN:
+	case FRAME_ADMIN_REPLY:
+	case FRAME_SNAPSHOT:
+	case FRAME_SNAPSHOT_ACK: return 2;
 	}
 	return UINT32_MAX;
 }
