@@ -63,6 +63,8 @@ static const char *own_text(enum rfs_code code)
 	case RFS_ECONFIG: return "bad configuration";
 	case RFS_EBUSYLIMIT: return "limit reached";
 	case RFS_ESHUTDOWN: return "shutting down";
+	case RFS_EWAITING: return "waiting for a lock";
+	case RFS_EPRECONDITION: return "precondition failed";
 	}
 	return NULL;
 }

@@ -11,13 +11,15 @@ enum rfs_code {
 	RFS_EPROTO = -1001,    /* a peer broke the protocol */
 	RFS_EIDENTITY = -1002, /* another cluster, another node, or another incarnation of it */
 	RFS_EVERSION = -1003,  /* no protocol or format version in common */
-	RFS_ENOTLEADER = -1004, /* refused: not the leader; certainly not done */
-	RFS_ENOQUORUM = -1005,  /* no quorum in time; certainly not done */
-	RFS_EUNKNOWN = -1006,   /* no answer in time; done or not done, nobody can say */
-	RFS_ESESSION = -1007,   /* the session has ended: its unanswered requests are unknown */
-	RFS_ECONFIG = -1008,    /* configuration is malformed or contradictory */
-	RFS_EBUSYLIMIT = -1009, /* a named limit is reached; certainly not done, try again */
-	RFS_ESHUTDOWN = -1010,  /* the part that was asked is shutting down */
+	RFS_ENOTLEADER = -1004,    /* refused: not the leader; certainly not done */
+	RFS_ENOQUORUM = -1005,     /* no quorum in time; certainly not done */
+	RFS_EUNKNOWN = -1006,      /* no answer in time; done or not done, nobody can say */
+	RFS_ESESSION = -1007,      /* the session has ended: its unanswered requests are unknown */
+	RFS_ECONFIG = -1008,       /* configuration is malformed or contradictory */
+	RFS_EBUSYLIMIT = -1009,    /* a named limit is reached; certainly not done, try again */
+	RFS_ESHUTDOWN = -1010,     /* the part that was asked is shutting down */
+	RFS_EWAITING = -1011,      /* a lock is queued for: done so far, the rest comes by itself */
+	RFS_EPRECONDITION = -1012, /* a change was made to depend on what is not so; not done */
 };
 
 /* An error with its sentence. Callers own it, usually on the stack; msg is "" while code is 0. */

@@ -35,6 +35,10 @@ const char *fs_op_name(enum fs_op_kind kind)
 	case FS_OP_RELEASE: return "release";
 	case FS_OP_PUT: return "put";
 	case FS_OP_DELETE: return "delete";
+	case FS_OP_LOCK: return "lock";
+	case FS_OP_UNLOCK: return "unlock";
+	case FS_OP_LOCK_CANCEL: return "lock-cancel";
+	case FS_OP_LOCK_BREAK: return "lock-break";
 	case FS_OP_LOOKUP: return "lookup";
 	case FS_OP_GETATTR: return "getattr";
 	case FS_OP_READ: return "read";
@@ -43,6 +47,9 @@ const char *fs_op_name(enum fs_op_kind kind)
 	case FS_OP_STATFS: return "statfs";
 	case FS_OP_GET: return "get";
 	case FS_OP_RESOLVE: return "resolve";
+	case FS_OP_LOCK_TEST: return "lock-test";
+	case FS_OP_LOCK_AWAIT: return "lock-await";
+	case FS_OP_LOCK_LIST: return "lock-list";
 	}
 	return "?";
 }
@@ -51,7 +58,9 @@ const char *fs_op_name(enum fs_op_kind kind)
 #define FS_FLAGS_1                                                                                 \
 	((uint32_t)(FS_F_EXCL | FS_F_NOREPLACE | FS_F_EXCHANGE | FS_F_APPEND | FS_F_TRUNC |        \
 	            FS_F_RECURSIVE | FS_F_KILL_SUID))
-#define FS_FLAGS_2 0u
+#define FS_FLAGS_2                                                                                 \
+	((uint32_t)(FS_F_LOCK_BYTES | FS_F_LOCK_SHARED | FS_F_LOCK_WAIT | FS_F_FENCED |            \
+	            FS_F_IF_VERSION))
 
 static uint32_t kind_version(enum fs_op_kind kind)
 {
@@ -77,6 +86,13 @@ static uint32_t kind_version(enum fs_op_kind kind)
 	case FS_OP_STATFS:
 	case FS_OP_GET:
 	case FS_OP_RESOLVE: return 1;
+	case FS_OP_LOCK:
+	case FS_OP_UNLOCK:
+	case FS_OP_LOCK_CANCEL:
+	case FS_OP_LOCK_BREAK:
+	case FS_OP_LOCK_TEST:
+	case FS_OP_LOCK_AWAIT:
+	case FS_OP_LOCK_LIST: return 2;
 	case FS_OP_NONE: break;
 	}
 	return UINT32_MAX;
@@ -220,6 +236,38 @@ bool fs_dirent_next(struct reader *r, struct fs_dirent *d)
 	fs_attr_get(r, &d->attr);
 	d->name.len = reader_u16(r);
 	d->name.p = (const char *)reader_bytes(r, d->name.len);
+	return !r->bad;
+}
+
+void fs_lock_put(struct buf *b, const struct fs_lock *l)
+{
+	size_t start = b->len;
+
+	buf_put_u64(b, l->ino);
+	buf_put_u64(b, l->id);
+	buf_put_u64(b, l->session);
+	buf_put_u64(b, l->owner);
+	buf_put_u64(b, l->offset);
+	buf_put_u64(b, l->size);
+	buf_put_u64(b, l->token);
+	buf_put_u32(b, l->flags);
+	buf_put_u32(b, l->pid);
+	rfs_check(b->len - start == FS_LOCK_BYTES);
+}
+
+bool fs_lock_next(struct reader *r, struct fs_lock *l)
+{
+	if (reader_left(r) == 0)
+		return false;
+	l->ino = reader_u64(r);
+	l->id = reader_u64(r);
+	l->session = reader_u64(r);
+	l->owner = reader_u64(r);
+	l->offset = reader_u64(r);
+	l->size = reader_u64(r);
+	l->token = reader_u64(r);
+	l->flags = reader_u32(r);
+	l->pid = reader_u32(r);
 	return !r->bad;
 }
 

@@ -49,6 +49,15 @@ enum fs_op_kind {
 	                     * mode: permission bits for a new file, 0 = 0644 */
 	FS_OP_DELETE = 13,  /* name: path; flags(RECURSIVE); a directory must be empty without it */
 
+	/* Locks, of the command's session and `lock_owner`. A range is offset and size, as fcntl(2)
+	 * has it: size 0 is up to any end. All with flags(LOCK_BYTES) or without.
+	 * LOCK gives the lock's token as value, -EDEADLK, -ENOLCK, or if others have it -EAGAIN; with
+	 * LOCK_WAIT then RFS_EWAITING, and as value the index to ask for by LOCK_AWAIT. */
+	FS_OP_LOCK = 14,        /* ino lock_owner pid range flags(LOCK_SHARED, LOCK_WAIT) */
+	FS_OP_UNLOCK = 15,      /* ino lock_owner range. value = locks of the owner that are left */
+	FS_OP_LOCK_CANCEL = 16, /* ino lock_seq: of the LOCK that is to wait no longer. -ENOENT */
+	FS_OP_LOCK_BREAK = 17,  /* name: path; it is no longer locked. value = how many locks */
+
 	/* Reads. */
 	FS_OP_LOOKUP = 64,   /* parent name -> attr */
 	FS_OP_GETATTR = 65,  /* ino -> attr */
@@ -59,6 +68,12 @@ enum fs_op_kind {
 	FS_OP_STATFS = 69,   /* -> data: struct fs_statfs encoded by fs_statfs_put() */
 	FS_OP_GET = 70,      /* name: path -> attr and data: the first FS_READ_BYTES_MAX bytes */
 	FS_OP_RESOLVE = 71,  /* name: path -> attr */
+	/* LOCK_AWAIT: RFS_EWAITING, or value = the token; -ENOENT: neither held nor waiting. Any state
+	 * that is not before lock_token will do. */
+	FS_OP_LOCK_TEST = 72,  /* ino lock_session lock_owner range flags(LOCK_SHARED) -> data: the
+	                        * fs_lock in the way, or nothing */
+	FS_OP_LOCK_AWAIT = 73, /* ino lock_session lock_owner lock_token: LOCK's value */
+	FS_OP_LOCK_LIST = 74,  /* ino offset: id; behind that lock. size: bytes -> data: fs_locks */
 };
 
 enum fs_op_flag {
@@ -68,7 +83,16 @@ enum fs_op_flag {
 	FS_F_APPEND = 1u << 3, /* the offset is the size at apply */
 	FS_F_TRUNC = 1u << 4,  /* size becomes 0 first, in the same entry */
 	FS_F_RECURSIVE = 1u << 5,
-	FS_F_KILL_SUID = 1u << 6, /* clear set-id bits, as POSIX asks of a write by another user */
+	FS_F_KILL_SUID = 1u << 6,  /* clear set-id bits, as POSIX asks of a write by another user */
+	FS_F_LOCK_BYTES = 1u << 7, /* fcntl(2)'s byte ranges; without it flock(2)'s whole files */
+	FS_F_LOCK_SHARED = 1u << 8, /* without it exclusive */
+	FS_F_LOCK_WAIT = 1u << 9,
+	/* Any change of `ino`: only as long as the command's session has lock_owner's lock of
+	 * lock_token (and LOCK_BYTES), else -ESTALE and no change. */
+	FS_F_FENCED = 1u << 10,
+	/* PUT, DELETE: only if the key is at this `version` (0: does not exist), else
+	 * RFS_EPRECONDITION, with the attributes of what is there. */
+	FS_F_IF_VERSION = 1u << 11,
 };
 
 /* Which fields of FS_OP_SETATTR count. */
@@ -102,6 +126,9 @@ struct fs_op {
 	int64_t atime_ns, mtime_ns, ctime_ns; /* since the epoch */
 	const void *data;                     /* borrowed */
 	uint32_t data_len;
+	uint64_t version; /* FS_F_IF_VERSION */
+	uint64_t lock_owner, lock_token, lock_session, lock_seq;
+	uint32_t pid; /* for those who look at locks */
 };
 
 struct fs_attr {
@@ -163,6 +190,20 @@ bool fs_dirent_next(struct reader *r,
 #define FS_ATTR_BYTES 80u
 void fs_attr_put(struct buf *b, const struct fs_attr *a);
 void fs_attr_get(struct reader *r, struct fs_attr *a);
+
+/* A lock that is held, or that waits (LOCK_WAIT), as LOCK_TEST and LOCK_LIST give it. */
+struct fs_lock {
+	uint64_t ino, id;
+	uint64_t session, owner;
+	uint64_t offset, size; /* size 0: up to any end */
+	uint64_t token;        /* index at which it was granted; of one that waits: asked for */
+	uint32_t flags;        /* LOCK_BYTES, LOCK_SHARED, LOCK_WAIT */
+	uint32_t pid;
+};
+
+#define FS_LOCK_BYTES 64u
+void fs_lock_put(struct buf *b, const struct fs_lock *l);
+bool fs_lock_next(struct reader *r, struct fs_lock *l); /* false at end or r->bad */
 
 struct fs_statfs {
 	uint64_t bytes_total,

@@ -325,7 +325,11 @@ static int check_request(const struct wire_request *r)
 	case FS_OP_WRITE:
 	case FS_OP_RELEASE:
 	case FS_OP_PUT:
-	case FS_OP_DELETE: return r->session != 0 && r->seq != 0 ? 0 : -EINVAL;
+	case FS_OP_DELETE:
+	case FS_OP_LOCK:
+	case FS_OP_UNLOCK:
+	case FS_OP_LOCK_CANCEL:
+	case FS_OP_LOCK_BREAK: return r->session != 0 && r->seq != 0 ? 0 : -EINVAL;
 	case FS_OP_LOOKUP:
 	case FS_OP_GETATTR:
 	case FS_OP_READ:
@@ -333,7 +337,10 @@ static int check_request(const struct wire_request *r)
 	case FS_OP_READDIR:
 	case FS_OP_STATFS:
 	case FS_OP_GET:
-	case FS_OP_RESOLVE: return 0;
+	case FS_OP_RESOLVE:
+	case FS_OP_LOCK_TEST:
+	case FS_OP_LOCK_AWAIT:
+	case FS_OP_LOCK_LIST: return 0;
 	case FS_OP_NONE:
 	case FS_OP_SESSION_EXPIRE: /* the leader's own */ break;
 	}

@@ -93,6 +93,24 @@ static int put_over(struct store *s, const struct fs_op *op, const struct store_
 	return 0;
 }
 
+/* FS_F_IF_VERSION: the key is what the caller has seen, or RFS_EPRECONDITION and what it is now. */
+static int check_version(struct store *s, const struct fs_op *op, const struct store_path *p,
+                         struct fs_result *res)
+{
+	struct store_inode n;
+
+	if ((op->flags & FS_F_IF_VERSION) == 0)
+		return 0;
+	if (!p->slot.found)
+		return op->version == 0 ? 0 : RFS_EPRECONDITION;
+	if (store_inode_load_entry(s, &p->slot, &n) != 0)
+		return STORE_FAILED;
+	if (n.attr.version == op->version)
+		return 0;
+	store_result_attr(res, &n);
+	return RFS_EPRECONDITION;
+}
+
 int store_op_put(struct store *s, const struct fs_op *op, struct fs_result *res)
 {
 	struct store_inode n;
@@ -101,7 +119,8 @@ int store_op_put(struct store *s, const struct fs_op *op, struct fs_result *res)
 
 	if (op->data_len > FS_WRITE_BYTES_MAX || (op->mode & ~(uint32_t)(S_IFMT | 07777)) != 0)
 		return -EINVAL;
-	if ((rc = store_path_walk(s, op->name, &p)) != 0 || (rc = check_target(&p)) != 0)
+	if ((rc = store_path_walk(s, op->name, &p)) != 0 ||
+	    (rc = check_version(s, op, &p, res)) != 0 || (rc = check_target(&p)) != 0)
 		return rc;
 	rc = p.slot.found ? put_over(s, op, &p, &n) : put_new(s, op, &p, &n);
 	if (rc == 0)
@@ -240,7 +259,7 @@ int store_op_delete(struct store *s, const struct fs_op *op, struct fs_result *r
 	struct store_path p;
 	int rc = store_path_walk(s, op->name, &p);
 
-	if (rc != 0)
+	if (rc != 0 || (rc = check_version(s, op, &p, res)) != 0)
 		return rc;
 	if (!p.slot.found)
 		return -ENOENT;

@@ -148,8 +148,11 @@ static int get(struct store *s, const struct fs_op *op, struct store_inode *n)
 	return store_file_read(s, n, 0, FS_READ_BYTES_MAX, &s->out);
 }
 
-static int answer(struct store *s, const struct fs_op *op, struct store_inode *n)
+/* *n is what the answer is about, n->attr.ino 0 if about no inode. */
+static int answer(struct store *s, const struct fs_op *op, struct fs_result *res,
+                  struct store_inode *n)
 {
+	n->attr.ino = 0;
 	switch (op->kind) {
 	case FS_OP_LOOKUP: return lookup(s, op, n);
 	case FS_OP_GETATTR: return store_inode_load(s, op->ino, -ESTALE, n);
@@ -159,6 +162,9 @@ static int answer(struct store *s, const struct fs_op *op, struct store_inode *n
 	case FS_OP_GET: return get(s, op, n);
 	case FS_OP_RESOLVE: return resolve(s, op, n);
 	case FS_OP_STATFS: return statfs_numbers(s);
+	case FS_OP_LOCK_TEST: return store_op_lock_test(s, op);
+	case FS_OP_LOCK_AWAIT: return store_op_lock_await(s, op, res);
+	case FS_OP_LOCK_LIST: return store_op_lock_list(s, op);
 	case FS_OP_NONE:
 	case FS_OP_SESSION_OPEN:
 	case FS_OP_SESSION_CLOSE:
@@ -172,7 +178,11 @@ static int answer(struct store *s, const struct fs_op *op, struct store_inode *n
 	case FS_OP_WRITE:
 	case FS_OP_RELEASE:
 	case FS_OP_PUT:
-	case FS_OP_DELETE: return -EINVAL;
+	case FS_OP_DELETE:
+	case FS_OP_LOCK:
+	case FS_OP_UNLOCK:
+	case FS_OP_LOCK_CANCEL:
+	case FS_OP_LOCK_BREAK: return -EINVAL;
 	}
 	return -EINVAL;
 }
@@ -180,9 +190,9 @@ static int answer(struct store *s, const struct fs_op *op, struct store_inode *n
 int store_op_read(struct store *s, const struct fs_op *op, struct fs_result *res)
 {
 	struct store_inode n;
-	int rc = answer(s, op, &n);
+	int rc = answer(s, op, res, &n);
 
-	if (rc == 0 && op->kind != FS_OP_STATFS)
+	if (rc == 0 && n.attr.ino != 0)
 		store_result_attr(res, &n);
 	return rc;
 }

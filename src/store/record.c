@@ -40,6 +40,11 @@ struct record_key record_key_dentry(uint64_t dir, uint64_t cookie)
 	return key_of(RECORD_DENTRY, 2, dir, cookie);
 }
 
+struct record_key record_key_lock(uint64_t ino, uint64_t id)
+{
+	return key_of(RECORD_LOCK, 2, ino, id);
+}
+
 struct record_key record_key_linger(uint64_t index, uint64_t ordinal)
 {
 	return key_of(RECORD_LINGER, 2, index, ordinal);
@@ -90,6 +95,7 @@ static size_t key_len(enum record_kind kind)
 	case RECORD_CHUNK:
 	case RECORD_DENTRY:
 	case RECORD_LINGER:
+	case RECORD_LOCK:
 	case RECORD_ORPHAN: return 17;
 	case RECORD_REPLY: return 13;
 	case RECORD_INODE:
@@ -275,6 +281,61 @@ const char *record_get_dentry(struct engine_bytes v, struct record_dentry *d)
 	d->name.len = (uint32_t)(reader_left(&r) <= FS_NAME_BYTES_MAX ? reader_left(&r) : 0);
 	d->name.p = (const char *)reader_bytes(&r, d->name.len);
 	return fs_name_check(d->name) != 0 ? "not a name" : NULL;
+}
+
+/* ---- K ---- */
+
+void record_put_lock(struct buf *b, const struct record_lock *l)
+{
+	size_t start = b->len;
+
+	buf_put_u64(b, l->session);
+	buf_put_u64(b, l->owner);
+	buf_put_u64(b, l->first);
+	buf_put_u64(b, l->last);
+	buf_put_u64(b, l->asked);
+	buf_put_u64(b, l->token);
+	buf_put_u64(b, l->since);
+	buf_put_u64(b, l->seq);
+	buf_put_u32(b, l->pid);
+	buf_put_u32(b, l->flags);
+	rfs_check(b->len - start == RECORD_LOCK_VALUE_BYTES);
+}
+
+static const char *check_lock(uint64_t id, const struct record_lock *l)
+{
+	bool waits = (l->flags & RECORD_LOCK_WAITS) != 0;
+	bool whole = l->first == 0 && l->last == RECORD_LOCK_LAST_MAX;
+
+	if ((l->flags & ~(uint32_t)(RECORD_LOCK_BYTES | RECORD_LOCK_SHARED | RECORD_LOCK_WAITS |
+	                            RECORD_LOCK_JUMPS)) != 0)
+		return "unknown flags";
+	if (l->first > l->last || l->last > RECORD_LOCK_LAST_MAX ||
+	    ((l->flags & RECORD_LOCK_BYTES) == 0 && !whole))
+		return "range out of bounds";
+	if (waits ? l->token != 0 || l->since != 0 || id != l->asked
+	          : l->token < l->asked || l->since == 0 || l->since > l->token)
+		return "it was granted before it was asked for, or waits and was granted";
+	return NULL;
+}
+
+const char *record_get_lock(struct engine_bytes v, uint64_t id, struct record_lock *l)
+{
+	struct reader r = reader_of(v.p, v.len);
+
+	if (v.len != RECORD_LOCK_VALUE_BYTES)
+		return "wrong length";
+	l->session = reader_u64(&r);
+	l->owner = reader_u64(&r);
+	l->first = reader_u64(&r);
+	l->last = reader_u64(&r);
+	l->asked = reader_u64(&r);
+	l->token = reader_u64(&r);
+	l->since = reader_u64(&r);
+	l->seq = reader_u64(&r);
+	l->pid = reader_u32(&r);
+	l->flags = reader_u32(&r);
+	return check_lock(id, l);
 }
 
 /* ---- G ---- */

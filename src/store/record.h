@@ -28,6 +28,7 @@ enum record_kind {
 	RECORD_DENTRY = 'D',
 	RECORD_MEMBERSHIP = 'G',
 	RECORD_INODE = 'I',
+	RECORD_LOCK = 'K',
 	RECORD_LINGER = 'L',
 	RECORD_META = 'M',
 	RECORD_ORPHAN = 'O',
@@ -41,6 +42,7 @@ struct record_key record_key_inode(uint64_t ino);
 struct record_key record_key_chunk(uint64_t ino, uint64_t chunk);
 struct record_key record_key_dentry(uint64_t dir, uint64_t cookie);
 struct record_key record_key_membership(void);
+struct record_key record_key_lock(uint64_t ino, uint64_t id);
 struct record_key record_key_linger(uint64_t index, uint64_t ordinal);
 struct record_key record_key_orphan(uint64_t session, uint64_t ino);
 struct record_key record_key_session(uint64_t id);
@@ -113,6 +115,26 @@ struct record_linger {
 };
 void record_put_linger(struct buf *b, const struct record_linger *l);
 const char *record_get_linger(struct engine_bytes v, struct record_linger *l);
+
+enum record_lock_flag {
+	RECORD_LOCK_BYTES = 1u << 0,  /* of a range; else of the whole file */
+	RECORD_LOCK_SHARED = 1u << 1, /* else exclusive */
+	RECORD_LOCK_WAITS = 1u << 2,  /* else held */
+	RECORD_LOCK_JUMPS = 1u << 3,  /* waits for holders only, not for those who came before */
+};
+
+#define RECORD_LOCK_VALUE_BYTES 72u
+#define RECORD_LOCK_ID_REST     (1ull << 63) /* in ids: the rest of a lock that was cut in two */
+#define RECORD_LOCK_LAST_MAX    ((uint64_t)INT64_MAX)
+struct record_lock {
+	uint64_t session, owner;
+	uint64_t first, last; /* bytes, both included */
+	uint64_t asked, token, since;
+	uint64_t seq;
+	uint32_t pid, flags;
+};
+void record_put_lock(struct buf *b, const struct record_lock *l);
+const char *record_get_lock(struct engine_bytes v, uint64_t id, struct record_lock *l);
 
 struct record_membership {
 	struct raft_pos pos;

@@ -250,7 +250,8 @@ int store_session_end(struct store *s, uint64_t id)
 
 	if (ses == NULL)
 		return -ENOENT;
-	if (free_orphans(s, id) != 0 || store_state_del(s, &k, ses->weight) != 0)
+	if (store_locks_end_session(s, id) != 0 || free_orphans(s, id) != 0 ||
+	    store_state_del(s, &k, ses->weight) != 0)
 		return STORE_FAILED;
 	for (size_t i = 0; i < ses->n; i++) {
 		k = record_key_reply(id, (uint32_t)i);

@@ -40,7 +40,7 @@ static int make_new(struct store *s)
 	if (s->fail.code != 0)
 		return STORE_FAILED;
 	s->m = (struct record_meta){.version = record_format_of(s->version)};
-	if (store_linger_load_all(s) != 0)
+	if (store_linger_load_all(s) != 0 || store_locks_load_all(s) != 0)
 		return STORE_FAILED;
 	return store_inode_make_root(s);
 }
@@ -67,7 +67,7 @@ static int load(struct store *s)
 	if (!s->engine_borrowed) /* which may not have been flushed */
 		s->durable = s->committed;
 	if (store_version_load(s) != 0 || store_session_load_all(s) != 0 ||
-	    store_linger_load_all(s) != 0)
+	    store_linger_load_all(s) != 0 || store_locks_load_all(s) != 0)
 		return STORE_FAILED;
 	return store_membership_load(s);
 }
@@ -94,6 +94,7 @@ static void free_store(struct store *s)
 {
 	store_session_free_all(s);
 	store_linger_free_all(s);
+	store_locks_free_all(s);
 	buf_free(&s->rec);
 	buf_free(&s->out);
 	buf_free(&s->chunk);
@@ -159,6 +160,8 @@ static int change(struct store *s, const struct store_cmd *cmd, struct fs_result
 
 	if (fs_op_protocol(op) > s->version)
 		return -EINVAL;
+	if ((op->flags & FS_F_FENCED) != 0 && !store_lock_stands(s, op))
+		return -ESTALE;
 	switch (op->kind) {
 	case FS_OP_SESSION_OPEN: return store_session_open(s, op->size, res);
 	case FS_OP_SESSION_CLOSE:
@@ -175,6 +178,10 @@ static int change(struct store *s, const struct store_cmd *cmd, struct fs_result
 	case FS_OP_RELEASE: return store_op_release(s, op, res);
 	case FS_OP_PUT: return store_op_put(s, op, res);
 	case FS_OP_DELETE: return store_op_delete(s, op, res);
+	case FS_OP_LOCK: return store_op_lock(s, op, cmd->seq, res);
+	case FS_OP_UNLOCK: return store_op_unlock(s, op, res);
+	case FS_OP_LOCK_CANCEL: return store_op_lock_cancel(s, op);
+	case FS_OP_LOCK_BREAK: return store_op_lock_break(s, op, res);
 	case FS_OP_NONE:
 	case FS_OP_LOOKUP:
 	case FS_OP_GETATTR:
@@ -183,7 +190,10 @@ static int change(struct store *s, const struct store_cmd *cmd, struct fs_result
 	case FS_OP_READDIR:
 	case FS_OP_STATFS:
 	case FS_OP_GET:
-	case FS_OP_RESOLVE: return -EINVAL;
+	case FS_OP_RESOLVE:
+	case FS_OP_LOCK_TEST:
+	case FS_OP_LOCK_AWAIT:
+	case FS_OP_LOCK_LIST: return -EINVAL;
 	}
 	return -EINVAL;
 }

@@ -53,6 +53,16 @@ struct store_change {
 	uint64_t version;
 };
 
+/* A lock waits no longer (FS_OP_LOCK with LOCK_WAIT). Whoever asked for it knows it by the index
+ * of that entry, or by session and seq. */
+struct store_lock_news {
+	uint64_t session, seq;
+	uint64_t ino;
+	raft_index asked;
+	int err;        /* 0: held now; -EINTR: cancelled; RFS_ESESSION: its session has ended */
+	uint64_t token; /* of the lock that is held: index of the entry that granted it */
+};
+
 struct store_opts {
 	bool memory; /* the in-memory engine (tests, simulator); `dir` is ignored */
 	/* Use this engine instead, which stays the caller's and open after store_close(); `dir` is
@@ -61,6 +71,8 @@ struct store_opts {
 	uint32_t version_max; /* of the cluster's version that may be taken; 0: FS_VERSION_MAX */
 	/* May be NULL; called during store_apply(). */
 	void (*on_change)(void *ctx, const struct store_change *c);
+	/* The same; one entry can give many. */
+	void (*on_lock)(void *ctx, const struct store_lock_news *news);
 	void *ctx;
 };
 

@@ -24,14 +24,19 @@
 #define STORE_DENTRY_HASH_MASK ((1ull << 55) - 1)
 #define STORE_REPLIES_MAX      4096u /* unacknowledged replies of a session */
 /* A file without names lingers this long, or until there are too many of them (linger.c). */
-#define STORE_LINGER_NS              (30ll * 1000 * 1000 * 1000)
-#define STORE_LINGER_INODES_MAX      65536u
-#define STORE_LINGER_BYTES_MAX       (64ull << 20)
-#define STORE_LINGER_FREED_MAX       64u /* by one command */
+#define STORE_LINGER_NS         (30ll * 1000 * 1000 * 1000)
+#define STORE_LINGER_INODES_MAX 65536u
+#define STORE_LINGER_BYTES_MAX  (64ull << 20)
+#define STORE_LINGER_FREED_MAX  64u /* by one command */
+/* Locks; beyond them -ENOLCK. */
+#define STORE_LOCKS_SESSION_MAX      65536u /* held by a session, or waited for */
+#define STORE_LOCKS_INODE_MAX        8192u  /* held on an inode */
+#define STORE_LOCKS_WAITING_MAX      4096u  /* for an inode */
 #define STORE_SESSION_TIMEOUT_MS_MAX (7ull * 24 * 3600 * 1000)
 
 struct store_session;
 struct store_lingerers;
+struct store_locks;
 struct store_slot;
 
 struct store {
@@ -48,6 +53,7 @@ struct store {
 	size_t snapshots; /* open ones */
 	struct store_session *sessions;
 	struct store_lingerers *lingerers;
+	struct store_locks *locks;
 	struct rfs_err fail;
 
 	struct raft_pos pos; /* of the command being applied, and its time */
@@ -200,6 +206,15 @@ int store_linger_trim(struct store *s); /* free what has lingered for long enoug
 int store_linger_load_all(struct store *s);
 void store_linger_free_all(struct store *s);
 
+/* ---- lock_table.c, lock.c ---- */
+
+int store_locks_load_all(struct store *s);
+void store_locks_free_all(struct store *s);
+uint64_t store_locks_count(const struct store *s); /* those that wait included */
+int store_locks_verify(struct store *s);           /* what is held must not contradict itself */
+int store_locks_end_session(struct store *s, uint64_t session);
+bool store_lock_stands(const struct store *s, const struct fs_op *op); /* FS_F_FENCED */
+
 /* ---- session.c ---- */
 
 struct store_entry_ticket {
@@ -234,6 +249,13 @@ int store_op_write(struct store *s, const struct fs_op *op, struct fs_result *re
 int store_op_release(struct store *s, const struct fs_op *op, struct fs_result *res);
 int store_op_put(struct store *s, const struct fs_op *op, struct fs_result *res);
 int store_op_delete(struct store *s, const struct fs_op *op, struct fs_result *res);
+int store_op_lock(struct store *s, const struct fs_op *op, uint64_t seq, struct fs_result *res);
+int store_op_unlock(struct store *s, const struct fs_op *op, struct fs_result *res);
+int store_op_lock_cancel(struct store *s, const struct fs_op *op);
+int store_op_lock_break(struct store *s, const struct fs_op *op, struct fs_result *res);
+int store_op_lock_test(struct store *s, const struct fs_op *op);
+int store_op_lock_await(struct store *s, const struct fs_op *op, struct fs_result *res);
+int store_op_lock_list(struct store *s, const struct fs_op *op);
 int store_op_read(struct store *s, const struct fs_op *op, struct fs_result *res); /* every read */
 
 /* Take one link off a file. Without links it lingers, or becomes this session's orphan if it is

@@ -27,7 +27,7 @@ struct seen {
 struct verify {
 	struct store *s;
 	struct seen *inodes;
-	uint64_t digest, ino_max;
+	uint64_t digest, ino_max, locks;
 	struct store_counts counts;
 	/* the name before this one */
 	uint64_t last_dir, last_cookie;
@@ -193,6 +193,21 @@ static const char *see_membership(struct verify *v, const struct store_walk *w)
 	               : "not the configuration that memory knows";
 }
 
+static const char *see_lock(struct verify *v, const struct store_walk *w)
+{
+	struct record_lock l;
+	const char *bad = record_get_lock(w->value, w->key.second, &l);
+
+	if (bad != NULL)
+		return bad;
+	v->locks++;
+	if (!store_session_known(v->s, l.session))
+		return "lock of a session that is not there";
+	return l.asked > v->s->m.applied.index || l.token > v->s->m.applied.index
+	               ? "asked for or granted by an entry that is not applied"
+	               : NULL;
+}
+
 static const char *see_version(struct verify *v, const struct store_walk *w)
 {
 	uint32_t version;
@@ -213,6 +228,7 @@ static const char *see(struct verify *v, const struct store_walk *w)
 	case RECORD_INODE: return see_inode(v, w);
 	case RECORD_MEMBERSHIP: return see_membership(v, w);
 	case RECORD_LINGER: return see_linger(v, w);
+	case RECORD_LOCK: return see_lock(v, w);
 	case RECORD_META: return NULL;
 	case RECORD_ORPHAN: return see_orphan(v, w);
 	case RECORD_REPLY: return see_reply(v, w);
@@ -340,7 +356,10 @@ static int check_totals(struct verify *v)
 	if (compare(v->s, "number of inodes", m->counts.inodes, v->counts.inodes) != 0 ||
 	    compare(v->s, "bytes", m->counts.bytes, v->counts.bytes) != 0 ||
 	    compare(v->s, "number of sessions", m->counts.sessions, v->counts.sessions) != 0 ||
+	    compare(v->s, "number of locks", store_locks_count(v->s), v->locks) != 0 ||
 	    compare(v->s, "digest", m->digest, v->digest) != 0)
+		return STORE_FAILED;
+	if (store_locks_verify(v->s) != 0)
 		return STORE_FAILED;
 	if (v->ino_max >= m->next_ino)
 		return store_fail(v->s, RFS_ECORRUPT, "inode %llu is above the next number, %llu",

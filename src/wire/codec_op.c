@@ -24,6 +24,12 @@ static void op_to_pb(RfsPb__Op *m, const struct fs_op *op)
 	m->mtime_ns = op->mtime_ns;
 	m->ctime_ns = op->ctime_ns;
 	m->data = codec_bytes(op->data, op->data_len);
+	m->version = op->version;
+	m->lock_owner = op->lock_owner;
+	m->lock_token = op->lock_token;
+	m->lock_session = op->lock_session;
+	m->lock_seq = op->lock_seq;
+	m->pid = op->pid;
 }
 
 static const void *bytes_or_null(const ProtobufCBinaryData *b)
@@ -62,6 +68,12 @@ static int op_of_pb(const RfsPb__Op *m, struct fs_op *op, struct rfs_err *err)
 	        .ctime_ns = m->ctime_ns,
 	        .data = bytes_or_null(&m->data),
 	        .data_len = (uint32_t)m->data.len,
+	        .version = m->version,
+	        .lock_owner = m->lock_owner,
+	        .lock_token = m->lock_token,
+	        .lock_session = m->lock_session,
+	        .lock_seq = m->lock_seq,
+	        .pid = m->pid,
 	};
 	return 0;
 }

@@ -240,6 +240,12 @@ static struct fs_op op_extreme(void)
 	                      .atime_ns = INT64_MIN,
 	                      .mtime_ns = INT64_MAX,
 	                      .ctime_ns = -1,
+	                      .version = 31,
+	                      .lock_owner = 32,
+	                      .lock_token = 33,
+	                      .lock_session = 34,
+	                      .lock_seq = 35,
+	                      .pid = 36,
 	                      .data = data,
 	                      .data_len = sizeof(data)};
 }
@@ -273,6 +279,12 @@ static void assert_op(const struct fs_op *a, const struct fs_op *e)
 	ck_assert_int_eq(a->atime_ns, e->atime_ns);
 	ck_assert_int_eq(a->mtime_ns, e->mtime_ns);
 	ck_assert_int_eq(a->ctime_ns, e->ctime_ns);
+	ck_assert_uint_eq(a->version, e->version);
+	ck_assert_uint_eq(a->lock_owner, e->lock_owner);
+	ck_assert_uint_eq(a->lock_token, e->lock_token);
+	ck_assert_uint_eq(a->lock_session, e->lock_session);
+	ck_assert_uint_eq(a->lock_seq, e->lock_seq);
+	ck_assert_uint_eq(a->pid, e->pid);
 	assert_str((struct fs_str){a->data, a->data_len}, (struct fs_str){e->data, e->data_len});
 }
 
