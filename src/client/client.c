@@ -33,6 +33,7 @@ static void arm_timer(struct client *c)
 	due = client_earlier(due, session_due(c));
 	due = client_earlier(due, status_due(c));
 	due = client_earlier(due, admin_due(c));
+	due = client_earlier(due, watch_due(c));
 	if (due >= c->timer_at_ms)
 		return;
 	c->timer_at_ms = due;
@@ -58,6 +59,7 @@ static void client_on_idle(uv_idle_t *h)
 	session_work(c);
 	route_work(c);
 	admin_work(c);
+	watch_work(c);
 	links_flush(c);
 	if (c->closing == CLOSE_ASKED && c->bye == NULL && !c->scheduled) {
 		client_shut(c);
@@ -168,6 +170,7 @@ void client_close(struct client *c, void (*closed)(void *ctx), void *ctx)
 			req_drop(r);
 	}
 	status_end_all(c, RFS_ESHUTDOWN);
+	watch_end_all(c);
 	session_close(c);
 	client_schedule(c);
 }

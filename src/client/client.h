@@ -90,6 +90,31 @@ typedef void (*client_admin_cb)(void *ctx, int code, const char *text);
 void client_admin(struct client *c, const struct config_node *node, const struct wire_admin *what,
                   uint64_t timeout_ms, client_admin_cb cb, void *ctx);
 
+/* Changes as they happen, each once and in order, from whatever node has them: when one goes away,
+ * is silent or without a leader, another one is asked to go on from there.
+ *
+ * `cb` is called with one or more events, or with none as a sign of life; ev->next_index and
+ * next_sub are where to begin another time. With ev->lost_to != 0 no node that could be asked has
+ * the changes from lost_from to lost_to any more, and it goes on behind them. ev is borrowed during
+ * the call, in which client_watch_end() may be called. */
+struct client_watch;
+typedef void (*client_watch_cb)(void *ctx, const struct wire_events *ev);
+
+struct client_watch_opts {
+	struct fs_str prefix;          /* of paths; copied */
+	uint64_t from_index, from_sub; /* 0: from now on */
+};
+struct client_watch *client_watch(struct client *c, const struct client_watch_opts *opts,
+                                  client_watch_cb cb, void *ctx);
+/* No more of it. Also of one that client_close() has ended, whose callback is never called. */
+void client_watch_end(struct client_watch *w);
+
+/* The latest changes, at most `most`, that some node knows of. Fires once, as client_status_cb. */
+typedef void (*client_recent_cb)(void *ctx, const struct wire_events *ev,
+                                 const struct rfs_err *err);
+void client_recent(struct client *c, uint32_t most, uint64_t timeout_ms, client_recent_cb cb,
+                   void *ctx);
+
 /* What the client knows by itself, at once. */
 struct client_info {
 	uint64_t session;         /* 0: none open */

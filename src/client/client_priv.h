@@ -1,7 +1,7 @@
 /* The client's inside. client.c: life and the one worker of a turn. request.c: tables, deadlines,
  * how a request ends. link.c: a connection to one node. route.c: who leads, and what is sent there.
  * session.c: opening, keeping and losing the session. status.c: one-off questions to one node. admin.c: what
- * operators ask for.
+ * operators ask for. watch.c: changes as they happen.
  *
  * How requests travel. A request waits in one of the lists of `enum req_where`; what the target
  * (the node that says it leads) shall get waits in the OUTBOX. Work is done once a turn of the loop
@@ -202,6 +202,8 @@ struct client {
 
 	struct status_wait *waits;
 	struct admin_wait *admins;
+	struct client_watch *watches;
+	struct recent *recents;
 
 	uint64_t retries, reconnects;
 	char conn_error[256], last_error[256];
@@ -290,5 +292,12 @@ void admin_link_lost(struct link *l);
 void admin_work(struct client *c);
 void admin_end_all(struct client *c, int code);
 uint64_t admin_due(const struct client *c);
+
+/* watch.c */
+void watch_take_events(struct link *l, const struct wire_events *ev);
+void watch_link_lost(struct link *l);
+void watch_work(struct client *c);
+uint64_t watch_due(const struct client *c);
+void watch_end_all(struct client *c);
 
 #endif

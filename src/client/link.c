@@ -166,6 +166,7 @@ static void link_lose(struct link *l, const struct rfs_err *why)
 	route_link_lost(l);
 	status_link_lost(l, why);
 	admin_link_lost(l);
+	watch_link_lost(l);
 }
 
 void link_restart(struct link *l, const struct rfs_err *why)
@@ -281,6 +282,16 @@ static int take_admin(struct link *l, const struct frame *f, struct rfs_err *err
 	return rc;
 }
 
+static int take_events(struct link *l, const struct frame *f, struct rfs_err *err)
+{
+	struct wire_events ev;
+	int rc = wire_get_events(f->payload, f->len, l->client->arena, &ev, err);
+
+	if (rc == 0)
+		watch_take_events(l, &ev);
+	return rc;
+}
+
 static int dispatch(struct link *l, const struct frame *f, struct rfs_err *err)
 {
 	switch ((enum frame_type)f->type) {
@@ -288,6 +299,7 @@ static int dispatch(struct link *l, const struct frame *f, struct rfs_err *err)
 	case FRAME_KEEP_ALIVE_REPLY: return take_keep_alive(l, f, err);
 	case FRAME_STATUS: return take_status(l, f, err);
 	case FRAME_ADMIN_REPLY: return take_admin(l, f, err);
+	case FRAME_EVENTS: return take_events(l, f, err);
 	case FRAME_HELLO:
 	case FRAME_HELLO_REPLY:
 	case FRAME_RAFT:
@@ -297,6 +309,7 @@ static int dispatch(struct link *l, const struct frame *f, struct rfs_err *err)
 	case FRAME_ADMIN:
 	case FRAME_SNAPSHOT:
 	case FRAME_SNAPSHOT_ACK: break;
+	case FRAME_WATCH: break;
 	}
 	return rfs_err_set(err, RFS_EPROTO, "a frame of type %u, which a client does not take",
 	                   f->type);

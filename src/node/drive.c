@@ -169,6 +169,7 @@ void node_end_turn(struct node *n)
 	recv_work(n);
 	reads_serve(n);
 	compact_work(n);
+	watch_tell(n);
 	conns_flush(n);
 	if (n->out.deadline_ms != n->deadline_ms || !uv_is_active((uv_handle_t *)&n->tick)) {
 		n->deadline_ms = n->out.deadline_ms;

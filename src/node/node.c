@@ -62,6 +62,7 @@ static void free_node(struct node *n)
 	wire_arena_free(n->arena);
 	wire_arena_free(n->apply_arena);
 	sessions_free(n);
+	watch_stop(n);
 	raft_out_free(&n->out);
 	raft_free(n->raft);
 	buf_free(&n->batch_bytes);
@@ -241,6 +242,7 @@ static void stop_now(struct node *n)
 	serve_fail_pending(n, RFS_EUNKNOWN);
 	reads_refuse_all(n);
 	admin_fail_all(n, RFS_ESHUTDOWN);
+	watch_stop(n);
 	conns_flush(n);
 	sends_stop(n);
 	recv_stop(n);

@@ -2,7 +2,7 @@
  * effects out. peer.c: connections to the other servers. member.c: who they are. admin.c: what
  * operators ask for. serve.c: clients' requests. apply.c: committed entries and reads. compact.c:
  * flushes, and cutting the log. snapshot_send.c, snapshot_recv.c: whole states to and from others.
- * session.c: keep-alives. version.c: the cluster's protocol version. */
+ * session.c: keep-alives. watch.c, names.c: who is told of changes. version.c: the cluster's protocol version. */
 #ifndef RFS_NODE_NODE_PRIV_H
 #define RFS_NODE_NODE_PRIV_H
 
@@ -216,6 +216,7 @@ struct node {
 	struct node_recv *recv;
 	unsigned
 	        store_uses; /* jobs and views beside the loop: while any is open, the store stays */
+	struct node_watch *watch;
 
 	struct node_session *sessions;
 	uint64_t last_sweep_ms, started_ms;
@@ -306,9 +307,9 @@ void serve_fail_pending(struct node *n, int code);
 /* Propose a command of the node's own: 0, RFS_ENOTLEADER, or as version_judge(). */
 int serve_command(struct node *n, const struct fs_op *op);
 void serve_version(struct node *n, uint32_t version); /* as leader, before the turn's proposal */
-void serve_push_status(struct node *n);  /* to every client: members have changed */
-void conn_taken(struct node_conn *c);    /* a request that will be answered */
-void conn_answered(struct node_conn *c); /* … was; gives the reference back */
+void serve_push_status(struct node *n);               /* to every client: members have changed */
+void conn_taken(struct node_conn *c);                 /* a request that will be answered */
+void conn_answered(struct node_conn *c);              /* … was; gives the reference back */
 void pending_push(struct node_pending_ring *r, struct node_pending p);
 bool pending_take(struct node_pending_ring *r, raft_index index, struct node_pending *out);
 
@@ -326,6 +327,14 @@ void version_applied(struct node *n);
 void version_look(struct node *n);
 /* Whether a change may be proposed: 0, -EOPNOTSUPP, or RFS_EBUSYLIMIT while that is not settled. */
 int version_judge(struct node *n, const struct fs_op *op);
+
+/* watch.c */
+/* The state machine is open, or is another one now: changes are kept from where it stands. */
+int watch_start(struct node *n, struct rfs_err *err);
+void watch_change(void *ctx, const struct store_change *c); /* store_opts.on_change */
+int watch_take(struct node *n, struct node_conn *c, const struct frame *f, struct rfs_err *err);
+void watch_tell(struct node *n); /* what was applied since; and now and then that nothing was */
+void watch_stop(struct node *n);
 
 /* session.c */
 void sessions_grant_all(struct node *n);

@@ -129,11 +129,17 @@ static int open_log(struct node *n, struct wal_recovered *rec, struct rfs_err *e
 
 int node_open_store(struct node *n, struct rfs_err *err)
 {
-	struct store_opts opts = {.version_max = n->config.protocol_version_max};
+	struct store_opts opts = {
+	        .version_max = n->config.protocol_version_max,
+	        .on_change = watch_change,
+	        .ctx = n,
+	};
 	char dir[CONFIG_PATH_MAX + 8];
+	int rc;
 
 	(void)snprintf(dir, sizeof(dir), "%s/store", n->data_dir);
-	return store_open(&n->store, dir, &opts, err);
+	rc = store_open(&n->store, dir, &opts, err);
+	return rc == 0 ? watch_start(n, err) : rc;
 }
 
 /* The state on disk must lie within what the log can continue. A crash between a store that was switched to a snapshot

@@ -531,12 +531,14 @@ static int dispatch(struct node *n, struct node_conn *c, const struct frame *f, 
 	case FRAME_ADMIN: return admin_take(n, c, f, err);
 	case FRAME_SNAPSHOT: return on_snapshot(n, c, f, err);
 	case FRAME_SNAPSHOT_ACK: return on_snapshot_ack(n, c, f, err);
+	case FRAME_WATCH: return watch_take(n, c, f, err);
 	case FRAME_HELLO:
 	case FRAME_HELLO_REPLY:
 	case FRAME_REPLY:
 	case FRAME_KEEP_ALIVE_REPLY:
 	case FRAME_STATUS:
 	case FRAME_ADMIN_REPLY: break;
+	case FRAME_EVENTS: break;
 	}
 	return rfs_err_set(err, RFS_EPROTO, "a frame of type %u, which a node does not take",
 	                   f->type);

@@ -152,6 +152,11 @@ int store_verify(struct store *s, struct rfs_err *err);
 void store_each_session(struct store *s, void (*each)(void *ctx, uint64_t id, uint64_t timeout_ms),
                         void *ctx);
 
+/* Call `each` for every name of every directory; `name` is borrowed during the call, in which the
+ * store must not be used. The whole of them is read. 0 or an error of the engine. */
+typedef void (*store_name_cb)(void *ctx, uint64_t parent, struct fs_str name, uint64_t ino);
+int store_each_name(struct store *s, store_name_cb each, void *ctx, struct rfs_err *err);
+
 struct store_counts {
 	uint64_t inodes, bytes, sessions; /* bytes: sum of the files' sizes */
 };

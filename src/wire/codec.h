@@ -135,6 +135,28 @@ struct wire_snapshot_ack {
 	bool sync; /* go on at `next`, whatever was sent since */
 };
 
+struct wire_watch {
+	uint64_t id, from_index;
+	uint32_t from_sub, recent;
+	bool stop;
+	struct fs_str prefix;
+};
+
+struct wire_event {
+	uint64_t index, ino, version;
+	uint32_t sub;
+	uint32_t kind; /* enum store_change_kind, or one that is newer than this program */
+	struct fs_str path, old_path;
+};
+
+struct wire_events {
+	uint64_t id, next_index, lost_from, lost_to, applied;
+	uint32_t next_sub;
+	bool has_leader;
+	struct wire_event *events;
+	size_t n;
+};
+
 void wire_put_hello(struct buf *b, const struct wire_hello *h);
 void wire_put_hello_reply(struct buf *b, const struct wire_hello_reply *h);
 /* APPEND takes its entries from m->entries (payload pointers set), not from first. */
@@ -149,6 +171,9 @@ void wire_put_admin(struct buf *b, const struct wire_admin *a);
 void wire_put_admin_reply(struct buf *b, const struct wire_admin_reply *r);
 void wire_put_snapshot(struct buf *b, const struct wire_snapshot *s);
 void wire_put_snapshot_ack(struct buf *b, const struct wire_snapshot_ack *s);
+
+void wire_put_watch(struct buf *b, const struct wire_watch *w);
+void wire_put_events(struct buf *b, const struct wire_events *e);
 
 int wire_get_hello(const uint8_t *p, size_t n, struct wire_hello *h, struct rfs_err *err);
 int wire_get_hello_reply(const uint8_t *p, size_t n, struct wire_hello_reply *h,
@@ -171,6 +196,11 @@ int wire_get_snapshot(const uint8_t *p, size_t n, struct wire_arena *a, struct w
                       struct rfs_err *err);
 int wire_get_snapshot_ack(const uint8_t *p, size_t n, struct wire_snapshot_ack *s,
                           struct rfs_err *err);
+
+int wire_get_watch(const uint8_t *p, size_t n, struct wire_arena *a, struct wire_watch *w,
+                   struct rfs_err *err);
+int wire_get_events(const uint8_t *p, size_t n, struct wire_arena *a, struct wire_events *e,
+                    struct rfs_err *err);
 
 /* A command as the payload of a log entry; no frame around it. */
 void wire_put_command(struct buf *b, const struct store_cmd *c);

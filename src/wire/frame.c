@@ -27,6 +27,8 @@ uint32_t frame_version(enum frame_type type)
 	case FRAME_ADMIN_REPLY:
 	case FRAME_SNAPSHOT:
 	case FRAME_SNAPSHOT_ACK: return 2;
+	case FRAME_WATCH:
+	case FRAME_EVENTS: return 2;
 	}
 	return UINT32_MAX;
 }

@@ -34,6 +34,8 @@ enum frame_type {
 	FRAME_ADMIN_REPLY = 11,
 	FRAME_SNAPSHOT = 12,
 	FRAME_SNAPSHOT_ACK = 13,
+	FRAME_WATCH = 14,
+	FRAME_EVENTS = 15,
 };
 
 /* The protocol version that brought this type: it is not sent to a peer that speaks an older one. */

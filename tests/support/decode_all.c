@@ -53,6 +53,24 @@ static unsigned decode_raft(const uint8_t *p, size_t n, struct wire_arena *a)
 	return 1;
 }
 
+static unsigned decode_watch(const uint8_t *p, size_t n, struct wire_arena *a)
+{
+	struct rfs_err err = {0};
+	struct wire_events events;
+	struct wire_watch watch;
+	unsigned taken = judge(wire_get_watch(p, n, a, &watch, &err), &err);
+
+	if (taken)
+		touch(watch.prefix.p, watch.prefix.len);
+	if (wire_get_events(p, n, a, &events, &err) != 0)
+		return taken;
+	for (size_t i = 0; i < events.n; i++) {
+		touch(events.events[i].path.p, events.events[i].path.len);
+		touch(events.events[i].old_path.p, events.events[i].old_path.len);
+	}
+	return taken + 1;
+}
+
 static unsigned decode_ops(const uint8_t *p, size_t n, struct wire_arena *a)
 {
 	struct rfs_err err = {0};
@@ -162,7 +180,8 @@ static unsigned decode_admin(const uint8_t *p, size_t n, struct wire_arena *a)
 unsigned decode_all(const uint8_t *p, size_t n, struct wire_arena *a)
 {
 	unsigned taken = decode_raft(p, n, a) + decode_ops(p, n, a) + decode_reply(p, n, a) +
-	                 decode_status(p, n) + decode_small(p, n) + decode_admin(p, n, a);
+	                 decode_status(p, n) + decode_small(p, n) + decode_admin(p, n, a) +
+	                 decode_watch(p, n, a);
 
 	wire_arena_reset(a);
 	return taken;

@@ -556,6 +556,63 @@ START_TEST(test_status_survives)
 }
 END_TEST
 
+START_TEST(test_watches_and_events_survive)
+{
+	struct wire_watch in = {.id = UINT64_MAX,
+	                        .from_index = UINT64_MAX - 1,
+	                        .from_sub = UINT32_MAX,
+	                        .recent = 7,
+	                        .stop = true,
+	                        .prefix = FS_STR("app/")},
+	                  out;
+	struct wire_event events[2] = {{.index = UINT64_MAX,
+	                                .ino = 5,
+	                                .version = 6,
+	                                .sub = UINT32_MAX,
+	                                .kind = STORE_CHANGE_RENAME,
+	                                .path = FS_STR("new"),
+	                                .old_path = FS_STR("old")},
+	                               {.index = 1, .kind = 99}};
+	struct wire_events all = {.id = 9,
+	                          .next_index = 10,
+	                          .next_sub = 11,
+	                          .lost_from = 12,
+	                          .lost_to = 13,
+	                          .applied = 14,
+	                          .has_leader = true,
+	                          .events = events,
+	                          .n = 2},
+	                   got;
+	struct frame f;
+
+	wire_put_watch(&b, &in);
+	f = frame_of(FRAME_WATCH);
+	ck_assert_int_eq(wire_get_watch(f.payload, f.len, arena, &out, &err), 0);
+	ck_assert_uint_eq(out.id, in.id);
+	ck_assert_uint_eq(out.from_index, in.from_index);
+	ck_assert_uint_eq(out.from_sub, in.from_sub);
+	ck_assert_uint_eq(out.recent, in.recent);
+	ck_assert(out.stop);
+	ck_assert_uint_eq(out.prefix.len, 4);
+	ck_assert_mem_eq(out.prefix.p, "app/", 4);
+
+	buf_clear(&b);
+	wire_put_events(&b, &all);
+	f = frame_of(FRAME_EVENTS);
+	ck_assert_int_eq(wire_get_events(f.payload, f.len, arena, &got, &err), 0);
+	ck_assert_uint_eq(got.n, 2);
+	ck_assert_uint_eq(got.events[0].index, UINT64_MAX);
+	ck_assert_uint_eq(got.events[0].sub, UINT32_MAX);
+	ck_assert_uint_eq(got.events[0].version, 6);
+	ck_assert_mem_eq(got.events[0].old_path.p, "old", 3);
+	ck_assert_uint_eq(got.events[1].kind, 99); /* of a newer program */
+	ck_assert_uint_eq(got.events[1].path.len, 0);
+	ck_assert_uint_eq(got.next_index + got.next_sub + got.lost_from + got.lost_to + got.applied,
+	                  60);
+	ck_assert(got.has_leader);
+}
+END_TEST
+
 START_TEST(test_administration_survives)
 {
 	struct wire_admin in = {.id = UINT64_MAX,
@@ -863,6 +920,7 @@ int main(void)
 	tcase_add_test(t, test_an_empty_reply_has_no_data_and_no_attributes);
 	tcase_add_test(t, test_keep_alives_survive);
 	tcase_add_test(t, test_status_survives);
+	tcase_add_test(t, test_watches_and_events_survive);
 	tcase_add_test(t, test_administration_survives);
 	tcase_add_test(t, test_snapshots_on_their_way_survive);
 	tcase_add_test(t, test_texts_longer_than_their_place_are_refused_not_cut);
