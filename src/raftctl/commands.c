@@ -9,6 +9,7 @@ const struct ctl_command *const ctl_commands[] = {
 	&cmd_delete,
 	&cmd_show,
 	&cmd_ls,
+	&cmd_watch,
 	&cmd_leader,
 	&cmd_status,
 	&cmd_getleader,
