@@ -96,6 +96,10 @@ static int save(const struct node *n, struct rfs_err *err)
 
 bool incarnations_met(const struct node *n, uint64_t id)
 {
+	const struct raft_member *m = raft_conf_member(raft_get_conf(n->raft), id);
+
+	if (m != NULL && m->incarnation != 0)
+		return true;
 	for (size_t i = 0; i < n->n_met; i++)
 		if (n->met[i].id == id)
 			return true;
