@@ -54,10 +54,10 @@ static void keep_peer(struct raft *r, struct raft_peer *old, struct raft_peer *p
 		old->id = 0;
 		if (p->leave_ms == 0)
 			return;
-		/* It comes back before it has left. */
+		/* It comes back before it has left, perhaps because it has lost its disk: what it
+		 * once had counts for nothing. */
 		p->leave_ms = 0;
-		raft_leader_probe(r, p, p->match + 1);
-		raft_learner_start(r, p);
+		raft_leader_start_peer(r, p);
 		return;
 	}
 	*p = (struct raft_peer){.id = id, .vote = RAFT_VOTE_PENDING};
