@@ -81,10 +81,14 @@ __attribute__((format(printf, 5, 6))) static void change(struct node *n, struct 
                                                          struct raft_conf *next, const char *fmt,
                                                          ...)
 {
+	char text[WIRE_TEXT_MAX];
 	struct node_admin *a;
 	va_list ap;
 	int rc;
 
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
 	members_name(n, next);
 	node_step(n, &(struct raft_event){.kind = RAFT_EV_CHANGE, .conf = next});
 	rc = n->out.error;
@@ -92,16 +96,13 @@ __attribute__((format(printf, 5, 6))) static void change(struct node *n, struct 
 		reply(n, c, w->id, RFS_EBUSYLIMIT, "%s", busy_text(rc));
 	} else if (rc == -E2BIG) {
 		reply(n, c, w->id, -E2BIG, "a cluster has at most %d members", RAFT_MEMBERS_MAX);
-	} else if (rc == -EALREADY) {
-		reply(n, c, w->id, 0, "nothing to change");
-	} else if (rc != 0) {
-		reply(n, c, w->id, rc, "%s", rfs_strerror(rc));
+	} else if (rc != 0) { /* -EALREADY: asked for again */
+		reply(n, c, w->id, rc == -EALREADY ? 0 : rc, "%s",
+		      rc == -EALREADY ? text : rfs_strerror(rc));
 	} else {
 		a = wait_for(n, c, w);
 		a->conf_at = n->out.append[0].pos.index;
-		va_start(ap, fmt);
-		(void)vsnprintf(a->text, sizeof(a->text), fmt, ap);
-		va_end(ap);
+		memcpy(a->text, text, sizeof(a->text));
 	}
 }
 

@@ -21,8 +21,7 @@ static int apply_entry(struct node *n, const struct raft_entry *e, struct fs_op 
 
 	switch (e->kind) {
 	case RAFT_ENTRY_NOOP: return store_apply(n->store, e->pos, NULL, res, err);
-	case RAFT_ENTRY_CONFIG:
-		return store_set_membership(n->store, e->pos, e->data, e->len, err);
+	case RAFT_ENTRY_CONFIG: return store_set_membership(n->store, e->pos, e->data, e->len, err);
 	case RAFT_ENTRY_COMMAND:
 		rc = wire_get_command(e->data, e->len, n->apply_arena, &cmd, op, err);
 		return rc == 0 ? store_apply(n->store, e->pos, &cmd, res, err) : rc;

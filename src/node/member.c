@@ -98,9 +98,10 @@ void members_sweep(struct node *n)
 
 /* ---- a configuration is committed ---- */
 
-static void look_at_ourselves(struct node *n, const struct raft_conf *conf)
+/* Who catches up passes through what was before he was added. */
+static void look_at_ourselves(struct node *n)
 {
-	if (raft_conf_is_member(conf, n->id) || n->removed)
+	if (raft_conf_is_member(raft_get_conf(n->raft), n->id) || n->removed)
 		return;
 	n->removed = true;
 	log_warn("this node (%llu) has been removed from cluster %s: it takes no part any more and "
@@ -116,7 +117,7 @@ void members_committed(struct node *n, const struct raft_notice *note)
 	if (conf == NULL || conf->n_old > 0)
 		return;
 	incarnations_follow(n, conf);
-	look_at_ourselves(n, conf);
+	look_at_ourselves(n);
 	admin_committed(n, note->index);
 	serve_push_status(n);
 }

@@ -66,6 +66,7 @@ struct node_conn {
 	struct node *node;
 	struct net_conn *net; /* NULL once closed */
 	uint64_t peer_id;     /* 0: a client */
+	uint64_t incarnation; /* of the server at the other end */
 	unsigned refs;
 	unsigned unanswered;
 	bool paused;

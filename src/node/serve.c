@@ -57,12 +57,12 @@ static void accept_on_ready(struct net_conn *net, uint64_t peer_id, uint64_t pee
 	struct node_conn *c;
 
 	RFS_MAGIC_CHECK(n, NODE_MAGIC);
-	(void)peer_incarnation;
 	c = mem_zalloc(sizeof(*c));
 	RFS_MAGIC_SET(c, NODE_CONN_MAGIC);
 	c->node = n;
 	c->net = net;
 	c->peer_id = peer_id;
+	c->incarnation = peer_incarnation;
 	c->refs = 1;
 	DL_APPEND(n->conns, c);
 	net_conn_set_ctx(net, c);
@@ -381,12 +381,12 @@ static void take_request(struct node *n, struct node_conn *c, const struct wire_
 
 /* ---- frames ---- */
 
-/* A server speaks for itself alone, and to us. */
-static int check_ends(const struct node *n, const struct node_conn *c, uint64_t from, uint64_t to,
+/* A server speaks for itself alone, and to us; and not any more once another one was added under its id. */
+static int check_ends(struct node *n, const struct node_conn *c, uint64_t from, uint64_t to,
                       struct rfs_err *err)
 {
 	if (c->peer_id != 0 && from == c->peer_id && to == n->id)
-		return 0;
+		return incarnations_judge(n, c->peer_id, c->incarnation, err);
 	return rfs_err_set(err, RFS_EPROTO, "node %llu sent a message from %llu to %llu",
 	                   (unsigned long long)c->peer_id, (unsigned long long)from,
 	                   (unsigned long long)to);

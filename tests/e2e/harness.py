@@ -286,7 +286,7 @@ class Cluster:
         self.ports = dict(zip(self.ids, free_ports(n)))
         self.toml = self.directory / "cluster.toml"
         self.toml.write_text(cluster_toml(name, self.ports) + more)
-        self.nodes, self.mounts = {}, {}
+        self.nodes, self.mounts, self.joined = {}, {}, set()
         if start:
             self.start()
             self.wait_ready()
@@ -304,8 +304,27 @@ class Cluster:
 
     def start(self, *ids):
         for id in ids or self.ids:
-            if id not in self.nodes or not self.nodes[id].running():
+            if id in self.joined:
+                if not self.nodes[id].running():
+                    self.join(id)
+            elif id not in self.nodes or not self.nodes[id].running():
                 self.nodes[id] = Proc(f"raftd {id}", [program("raftd"), "--cluster", self.toml, "--id", id], self.log(id))
+
+    def join(self, id, via=None):
+        """Start a server that is not in the file and waits to be added; once it is known, start(id) restarts it."""
+        if id not in self.ports:
+            self.ports[id] = free_ports(1)[0]
+        self.joined.add(id)
+        if id not in self.ids:
+            self.ids.append(id)
+        via = via or next(i for i in self.ids if i != id and self.nodes.get(i) and self.nodes[i].running())
+        self.nodes[id] = Proc(f"raftd {id}", [program("raftd"), "--join", self.address(via), "--id", id, "--listen",
+                                              self.address(id), "--data-dir", self.data(id)], self.log(id))
+
+    def members(self):
+        """id -> (kind, role) as `member list` prints it."""
+        lines = self.ctl("member", "list").stdout.decode().splitlines()
+        return {int(id): (kind, role) for id, address, kind, role in (line.split() for line in lines)}
 
     def running(self):
         return [id for id in self.ids if id in self.nodes and self.nodes[id].running()]
@@ -332,9 +351,11 @@ class Cluster:
 
     # facts
 
-    def ctl(self, *args, data=None, code=0, seconds=20):
-        """raftctl on this cluster; its exit code must be `code` (None: any). Gives the CompletedProcess."""
-        done = run([program("raftctl"), "--cluster", self.toml, *args], self.directory, seconds, data=data)
+    def ctl(self, *args, data=None, code=0, seconds=20, alone=False):
+        """raftctl on this cluster; its exit code must be `code` (None: any). Gives the CompletedProcess. `alone`: without
+        the cluster file."""
+        which = [] if alone else ["--cluster", self.toml]
+        done = run([program("raftctl"), *which, *args], self.directory, seconds, data=data)
         if code is not None and done.returncode != code:
             raise Failure(f"raftctl {' '.join(map(str, args))}: exit code {done.returncode}, wanted {code}: {text_of(done)}")
         return done
