@@ -115,6 +115,19 @@ static void answer_pending(struct sim_server *v, const struct raft_entry *e, str
 	}
 }
 
+static int apply_to_store(struct sim_server *v, const struct raft_entry *e,
+                          const struct store_cmd *cmd, struct fs_result *res, struct rfs_err *err)
+{
+	uint32_t version;
+
+	if (e->kind != RAFT_ENTRY_VERSION)
+		return store_apply(v->store, e->pos, e->kind == RAFT_ENTRY_COMMAND ? cmd : NULL,
+		                   res, err);
+	if (wire_get_version(e->data, e->len, &version, err) != 0)
+		return err->code;
+	return store_set_version(v->store, e->pos, version, err);
+}
+
 static void apply_one(struct sim_server *v, const struct raft_entry *e)
 {
 	struct wire_arena *arena = wire_arena_new();
@@ -127,9 +140,7 @@ static void apply_one(struct sim_server *v, const struct raft_entry *e)
 	    wire_get_command(e->data, e->len, arena, &cmd, &op, &err) != 0)
 		sim_fail(v->sim, "server %u: entry %llu: %s", v->at + 1,
 		         (unsigned long long)e->pos.index, err.msg);
-	if (store_apply(v->store, e->pos, e->kind == RAFT_ENTRY_COMMAND ? &cmd : NULL, &res,
-	                &err) != 0 ||
-	    store_commit(v->store, &err) != 0)
+	if (apply_to_store(v, e, &cmd, &res, &err) != 0 || store_commit(v->store, &err) != 0)
 		sim_fail(v->sim, "server %u: applying %llu: %s", v->at + 1,
 		         (unsigned long long)e->pos.index, err.msg);
 	if (e->kind == RAFT_ENTRY_COMMAND && cmd.session != 0)
@@ -277,19 +288,33 @@ static void end_turn(struct sim_server *v)
 
 /* ---- requests ---- */
 
+/* Half of the clusters are of a version that is raised under way. */
+static bool wants_version(const struct sim_server *v)
+{
+	return (v->sim->seed & 2) != 0 && store_version(v->store) < FS_VERSION_MAX;
+}
+
 static void take_change(struct sim_server *v, const struct sim_request *q)
 {
 	struct store_cmd cmd = {q->session, q->seq, q->lowest, v->sim->now_us * 1000, q->op};
 	struct raft_event ev = {.kind = RAFT_EV_PROPOSE};
-	struct raft_entry e = {.kind = RAFT_ENTRY_COMMAND};
-	struct buf b;
+	struct raft_entry e[2] = {{.kind = RAFT_ENTRY_COMMAND}};
+	struct buf b, version;
 
 	buf_init(&b);
+	buf_init(&version);
 	wire_put_command(&b, &cmd);
-	e.data = b.data;
-	e.len = (uint32_t)b.len;
-	ev.propose.entries = &e;
+	e[0].data = b.data;
+	e[0].len = (uint32_t)b.len;
+	ev.propose.entries = e;
 	ev.propose.n = 1;
+	if (wants_version(v)) {
+		wire_put_version(&version, FS_VERSION_MAX);
+		e[1] = (struct raft_entry){.kind = RAFT_ENTRY_VERSION,
+		                           .len = (uint32_t)version.len,
+		                           .data = version.data};
+		ev.propose.n = 2;
+	}
 	step(v, ev);
 	if (v->out.error != 0) {
 		refuse(v, q->client, q->id, v->out.error);
@@ -300,6 +325,7 @@ static void take_change(struct sim_server *v, const struct sim_request *q)
 		        (struct sim_pending){v->out.append[0].pos, q->client, q->id};
 	}
 	buf_free(&b);
+	buf_free(&version);
 }
 
 static void take_read(struct sim_server *v, const struct sim_request *q)
