@@ -39,6 +39,10 @@ const char *fs_op_name(enum fs_op_kind kind)
 	case FS_OP_UNLOCK: return "unlock";
 	case FS_OP_LOCK_CANCEL: return "lock-cancel";
 	case FS_OP_LOCK_BREAK: return "lock-break";
+	case FS_OP_SETXATTR: return "setxattr";
+	case FS_OP_REMOVEXATTR: return "removexattr";
+	case FS_OP_FALLOCATE: return "fallocate";
+	case FS_OP_COPY: return "copy";
 	case FS_OP_LOOKUP: return "lookup";
 	case FS_OP_GETATTR: return "getattr";
 	case FS_OP_READ: return "read";
@@ -50,6 +54,9 @@ const char *fs_op_name(enum fs_op_kind kind)
 	case FS_OP_LOCK_TEST: return "lock-test";
 	case FS_OP_LOCK_AWAIT: return "lock-await";
 	case FS_OP_LOCK_LIST: return "lock-list";
+	case FS_OP_GETXATTR: return "getxattr";
+	case FS_OP_LISTXATTR: return "listxattr";
+	case FS_OP_SEEK: return "seek";
 	}
 	return "?";
 }
@@ -60,7 +67,7 @@ const char *fs_op_name(enum fs_op_kind kind)
 	            FS_F_RECURSIVE | FS_F_KILL_SUID))
 #define FS_FLAGS_2                                                                                 \
 	((uint32_t)(FS_F_LOCK_BYTES | FS_F_LOCK_SHARED | FS_F_LOCK_WAIT | FS_F_FENCED |            \
-	            FS_F_IF_VERSION))
+	            FS_F_IF_VERSION | FS_F_MUST_EXIST | FS_F_TMPFILE | FS_F_NAMES | FS_F_HOLE))
 
 static uint32_t kind_version(enum fs_op_kind kind)
 {
@@ -92,7 +99,14 @@ static uint32_t kind_version(enum fs_op_kind kind)
 	case FS_OP_LOCK_BREAK:
 	case FS_OP_LOCK_TEST:
 	case FS_OP_LOCK_AWAIT:
-	case FS_OP_LOCK_LIST: return 2;
+	case FS_OP_LOCK_LIST:
+	case FS_OP_SETXATTR:
+	case FS_OP_REMOVEXATTR:
+	case FS_OP_FALLOCATE:
+	case FS_OP_COPY:
+	case FS_OP_GETXATTR:
+	case FS_OP_LISTXATTR:
+	case FS_OP_SEEK: return 2;
 	case FS_OP_NONE: break;
 	}
 	return UINT32_MAX;
@@ -143,6 +157,13 @@ int fs_name_check(struct fs_str name)
 	if (memchr(name.p, '/', name.len) != NULL || memchr(name.p, '\0', name.len) != NULL)
 		return -EINVAL;
 	return 0;
+}
+
+int fs_xattr_name_check(struct fs_str name)
+{
+	if (name.len == 0 || memchr(name.p, '\0', name.len) != NULL)
+		return -EINVAL;
+	return name.len > FS_NAME_BYTES_MAX ? -ERANGE : 0;
 }
 
 bool fs_path_next(struct fs_str *rest, struct fs_str *component)

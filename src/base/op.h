@@ -17,7 +17,10 @@
 #define FS_PATH_BYTES_MAX  4095u      /* a key of raftctl, and a symlink's target */
 #define FS_WRITE_BYTES_MAX (1u << 20) /* one write, seen entirely or not at all */
 #define FS_READ_BYTES_MAX  (1u << 20)
-#define FS_FILE_BYTES_MAX  (1ull << 40) /* largest file size; beyond it -EFBIG */
+#define FS_FILE_BYTES_MAX  (1ull << 40)        /* largest file size; beyond it -EFBIG */
+#define FS_COPY_BYTES_MAX  (1u << 20)          /* copied within the servers by one entry */
+#define FS_XATTR_BYTES_MAX 65536u              /* one value; beyond it -E2BIG */
+#define FS_XATTR_VERSION   "user.raft.version" /* readable of every inode, stored of none */
 
 /* Borrowed bytes, not terminated; names are any bytes but '/' and NUL. */
 struct fs_str {
@@ -36,9 +39,11 @@ enum fs_op_kind {
 	FS_OP_SESSION_OPEN = 1,   /* size: timeout in ms. result.value = session id = index */
 	FS_OP_SESSION_CLOSE = 2,  /* the session of the command: by its client */
 	FS_OP_SESSION_EXPIRE = 3, /* ino: session id; by the leader */
-	FS_OP_MKNOD = 4,    /* parent name mode uid gid rdev flags(EXCL); data: symlink target.
-	                     * Without EXCL an existing regular file is returned as it is */
-	FS_OP_LINK = 5,     /* ino parent name */
+	FS_OP_MKNOD = 4, /* parent name mode uid gid rdev flags(EXCL); data: symlink target.
+	                     * Without EXCL an existing regular file is returned as it is.
+	                     * flags(TMPFILE): a regular file without a name, this session's until
+	                     * it is linked, released, or the session ends */
+	FS_OP_LINK = 5, /* ino parent name flags(TMPFILE: the inode may be a file without a name) */
 	FS_OP_UNLINK = 6,   /* parent name keep_ino */
 	FS_OP_RMDIR = 7,    /* parent name */
 	FS_OP_RENAME = 8,   /* parent name parent2 name2 flags(NOREPLACE, EXCHANGE) keep_ino */
@@ -58,13 +63,21 @@ enum fs_op_kind {
 	FS_OP_LOCK_CANCEL = 16, /* ino lock_seq: of the LOCK that is to wait no longer. -ENOENT */
 	FS_OP_LOCK_BREAK = 17,  /* name: path; it is no longer locked. value = how many locks */
 
+	FS_OP_SETXATTR = 18,    /* ino name data flags(EXCL, MUST_EXIST) */
+	FS_OP_REMOVEXATTR = 19, /* ino name */
+	FS_OP_FALLOCATE = 20,   /* ino offset size mode(enum fs_falloc) flags(KILL_SUID) */
+	FS_OP_COPY = 21,        /* ino2 offset2: from; ino offset: to; size; flags(KILL_SUID).
+	                         * value = bytes copied: less than `size` at the end of the source, and
+	                         * where it is more than FS_COPY_BYTES_MAX */
+
 	/* Reads. */
-	FS_OP_LOOKUP = 64,   /* parent name -> attr */
+	FS_OP_LOOKUP = 64,   /* parent name -> attr; ".." is the directory above */
 	FS_OP_GETATTR = 65,  /* ino -> attr */
 	FS_OP_READ = 66,     /* ino offset size -> data (short only at end of file), attr */
 	FS_OP_READLINK = 67, /* ino -> data */
 	FS_OP_READDIR = 68,  /* ino offset(cookie, 0 = start) size(bytes of result) -> data: dirents
-	                      * with attributes, attr of the directory; no "." and ".." */
+	                      * with attributes (flags(NAMES): number and type alone), attr of the
+	                      * directory; no "." and "..". value = 1: that was all, 0: not known */
 	FS_OP_STATFS = 69,   /* -> data: struct fs_statfs encoded by fs_statfs_put() */
 	FS_OP_GET = 70,      /* name: path -> attr and data: the first FS_READ_BYTES_MAX bytes */
 	FS_OP_RESOLVE = 71,  /* name: path -> attr */
@@ -74,6 +87,10 @@ enum fs_op_kind {
 	                        * fs_lock in the way, or nothing */
 	FS_OP_LOCK_AWAIT = 73, /* ino lock_session lock_owner lock_token: LOCK's value */
 	FS_OP_LOCK_LIST = 74,  /* ino offset: id; behind that lock. size: bytes -> data: fs_locks */
+	FS_OP_GETXATTR = 75,   /* ino name -> data, attr */
+	FS_OP_LISTXATTR = 76,  /* ino -> data: names, each with a NUL behind it; attr */
+	FS_OP_SEEK = 77,       /* ino offset flags(HOLE) -> value = where data, or with HOLE a hole,
+	                       * begins at or behind offset; attr. Nothing there: -ENXIO */
 };
 
 enum fs_op_flag {
@@ -93,6 +110,19 @@ enum fs_op_flag {
 	/* PUT, DELETE: only if the key is at this `version` (0: does not exist), else
 	 * RFS_EPRECONDITION, with the attributes of what is there. */
 	FS_F_IF_VERSION = 1u << 11,
+	FS_F_MUST_EXIST = 1u << 12,
+	FS_F_TMPFILE = 1u << 13,
+	FS_F_NAMES = 1u << 14,
+	FS_F_HOLE = 1u << 15,
+};
+
+/* What FS_OP_FALLOCATE does with the range. No room is set aside by any of them. */
+enum fs_falloc {
+	FS_FALLOC_EXTEND = 0, /* the file reaches at least up to its end */
+	FS_FALLOC_KEEP_SIZE = 1,
+	FS_FALLOC_PUNCH = 2, /* it reads as zeros, and becomes a hole; the size stays */
+	FS_FALLOC_ZERO = 3,  /* it reads as zeros, and the file reaches up to its end */
+	FS_FALLOC_ZERO_KEEP_SIZE = 4,
 };
 
 /* Which fields of FS_OP_SETATTR count. */
@@ -118,11 +148,11 @@ struct fs_op {
 	enum fs_op_kind kind;
 	uint32_t flags; /* enum fs_op_flag */
 	uint32_t valid; /* enum fs_attr_valid */
-	uint64_t ino, parent, parent2, keep_ino;
+	uint64_t ino, parent, parent2, keep_ino, ino2;
 	struct fs_str name, name2;
 	uint32_t mode, uid, gid;
 	uint64_t rdev;
-	uint64_t offset, size;
+	uint64_t offset, size, offset2;
 	int64_t atime_ns, mtime_ns, ctime_ns; /* since the epoch */
 	const void *data;                     /* borrowed */
 	uint32_t data_len;
@@ -166,6 +196,9 @@ struct fs_op *fs_op_dup(const struct fs_op *op);
 /* Whether `name` can stand in a directory: 0, -EINVAL (empty, ".", "..", '/' or NUL in it) or
  * -ENAMETOOLONG. */
 int fs_name_check(struct fs_str name);
+
+/* Whether `name` can be an extended attribute's: 0, -EINVAL, -ERANGE. */
+int fs_xattr_name_check(struct fs_str name);
 
 /* Whether `path` can be a key: components that pass fs_name_check(), joined by single slashes, one
  * leading slash allowed and ignored. 0, -EINVAL, -ENAMETOOLONG. */

@@ -329,7 +329,11 @@ static int check_request(const struct wire_request *r)
 	case FS_OP_LOCK:
 	case FS_OP_UNLOCK:
 	case FS_OP_LOCK_CANCEL:
-	case FS_OP_LOCK_BREAK: return r->session != 0 && r->seq != 0 ? 0 : -EINVAL;
+	case FS_OP_LOCK_BREAK:
+	case FS_OP_SETXATTR:
+	case FS_OP_REMOVEXATTR:
+	case FS_OP_FALLOCATE:
+	case FS_OP_COPY: return r->session != 0 && r->seq != 0 ? 0 : -EINVAL;
 	case FS_OP_LOOKUP:
 	case FS_OP_GETATTR:
 	case FS_OP_READ:
@@ -340,7 +344,10 @@ static int check_request(const struct wire_request *r)
 	case FS_OP_RESOLVE:
 	case FS_OP_LOCK_TEST:
 	case FS_OP_LOCK_AWAIT:
-	case FS_OP_LOCK_LIST: return 0;
+	case FS_OP_LOCK_LIST:
+	case FS_OP_GETXATTR:
+	case FS_OP_LISTXATTR:
+	case FS_OP_SEEK: return 0;
 	case FS_OP_NONE:
 	case FS_OP_SESSION_EXPIRE: /* the leader's own */ break;
 	}

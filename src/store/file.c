@@ -2,6 +2,7 @@
  * file crosses the border in both directions, in the operation that changes its size. */
 #include "store_priv.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../base/check.h"
@@ -69,8 +70,8 @@ struct doomed {
 	size_t len;
 };
 
-static int find_chunks(struct store *s, uint64_t ino, uint64_t from, struct doomed **list,
-                       size_t *n)
+static int find_chunks(struct store *s, uint64_t ino, uint64_t from, uint64_t end,
+                       struct doomed **list, size_t *n)
 {
 	struct record_key prefix = record_prefix_of(RECORD_CHUNK, ino),
 	                  first = record_key_chunk(ino, from);
@@ -81,21 +82,21 @@ static int find_chunks(struct store *s, uint64_t ino, uint64_t from, struct doom
 	*list = NULL;
 	*n = 0;
 	store_walk_open(s, &w, &prefix, &first);
-	while ((rc = store_walk_next(s, &w)) > 0) {
+	while ((rc = store_walk_next(s, &w)) > 0 && w.key.second < end) {
 		*list = mem_grow(*list, &cap, *n + 1, sizeof(**list));
 		(*list)[(*n)++] = (struct doomed){w.key.second, store_weight(w.key_bytes, w.value),
 		                                  w.value.len};
 	}
 	store_walk_close(s, &w);
-	return rc;
+	return rc < 0 ? rc : 0;
 }
 
-/* Remove the chunks from number `from` on. */
-static int drop_chunks(struct store *s, struct store_inode *n, uint64_t from)
+/* Remove the chunks from number `from` on, up to `end`. */
+static int drop_chunks(struct store *s, struct store_inode *n, uint64_t from, uint64_t end)
 {
 	struct doomed *list;
 	size_t count;
-	int rc = find_chunks(s, n->attr.ino, from, &list, &count);
+	int rc = find_chunks(s, n->attr.ino, from, end, &list, &count);
 
 	for (size_t i = 0; i < count && rc == 0; i++) {
 		struct record_key k = record_key_chunk(n->attr.ino, list[i].chunk);
@@ -109,7 +110,7 @@ static int drop_chunks(struct store *s, struct store_inode *n, uint64_t from)
 
 int store_file_clear(struct store *s, struct store_inode *n)
 {
-	return is_small(n->attr.size) ? 0 : drop_chunks(s, n, 0);
+	return is_small(n->attr.size) ? 0 : drop_chunks(s, n, 0, UINT64_MAX);
 }
 
 /* ---- size ---- */
@@ -141,7 +142,7 @@ static int move_in(struct store *s, struct store_inode *n, size_t size)
 	memset(n->data, 0, size);
 	if (have > 0)
 		memcpy(n->data, s->chunk.data, have);
-	return drop_chunks(s, n, 0);
+	return drop_chunks(s, n, 0, UINT64_MAX);
 }
 
 /* A large file becomes shorter and stays large. */
@@ -151,7 +152,7 @@ static int cut(struct store *s, struct store_inode *n, uint64_t size)
 	size_t keep = size % STORE_CHUNK_BYTES;
 	struct piece old;
 
-	if (drop_chunks(s, n, chunk + (keep > 0 ? 1 : 0)) != 0)
+	if (drop_chunks(s, n, chunk + (keep > 0 ? 1 : 0), UINT64_MAX) != 0)
 		return STORE_FAILED;
 	if (keep == 0)
 		return 0;
@@ -170,7 +171,7 @@ int store_file_resize(struct store *s, struct store_inode *n, uint64_t size)
 		if (size > old)
 			memset(n->data + old, 0, (size_t)(size - old));
 	} else if (is_small(size)) {
-		rc = size > 0 ? move_in(s, n, (size_t)size) : drop_chunks(s, n, 0);
+		rc = size > 0 ? move_in(s, n, (size_t)size) : drop_chunks(s, n, 0, UINT64_MAX);
 	} else if (is_small(old)) {
 		rc = move_out(s, n);
 	} else if (size < old) {
@@ -276,5 +277,86 @@ int store_file_read(struct store *s, const struct store_inode *n, uint64_t offse
 		offset += part;
 		left -= part;
 	}
+	return 0;
+}
+
+/* ---- ranges ---- */
+
+/* Zeros from `at` up to `end` within one chunk. */
+static int zero_chunk(struct store *s, struct store_inode *n, uint64_t chunk, size_t at, size_t end)
+{
+	struct piece old;
+
+	if (chunk_load(s, n->attr.ino, chunk, &old) != 0)
+		return STORE_FAILED;
+	if (old.len <= at)
+		return 0;
+	if (end > old.len)
+		end = old.len;
+	memset(s->chunk.data + at, 0, end - at);
+	return chunk_store(s, n, chunk, s->chunk.data, s->chunk.len, &old);
+}
+
+int store_file_zero(struct store *s, struct store_inode *n, uint64_t offset, uint64_t len)
+{
+	uint64_t end = offset + len, first = offset / STORE_CHUNK_BYTES,
+	         last = end / STORE_CHUNK_BYTES;
+	size_t at = offset % STORE_CHUNK_BYTES, tail = end % STORE_CHUNK_BYTES;
+
+	rfs_check(end >= offset && end <= n->attr.size);
+	if (len == 0)
+		return 0;
+	if (is_small(n->attr.size)) {
+		memset(n->data + offset, 0, (size_t)len);
+		return 0;
+	}
+	if (first == last)
+		return zero_chunk(s, n, first, at, tail);
+	if (at > 0 && zero_chunk(s, n, first++, at, STORE_CHUNK_BYTES) != 0)
+		return STORE_FAILED;
+	if (tail > 0 && zero_chunk(s, n, last, 0, tail) != 0)
+		return STORE_FAILED;
+	return drop_chunks(s, n, first, last);
+}
+
+/* The first chunk that is there, or is missing, from `chunk` on. After so many that all are there the rest counts as
+ * data: lseek(2) lets a file system overlook holes, and nobody should wait for a walk through a terabyte. */
+static int seek_chunk(struct store *s, uint64_t ino, uint64_t chunk, bool hole, uint64_t *found)
+{
+	struct record_key prefix = record_prefix_of(RECORD_CHUNK, ino),
+	                  from = record_key_chunk(ino, chunk);
+	uint64_t expected = chunk;
+	struct store_walk w;
+	int rc;
+
+	store_walk_open(s, &w, &prefix, &from);
+	while ((rc = store_walk_next(s, &w)) > 0 && hole && w.key.second == expected) {
+		if (++expected - chunk >= STORE_SEEK_CHUNKS_MAX) {
+			expected = UINT64_MAX;
+			break;
+		}
+	}
+	*found = hole ? expected : rc > 0 ? w.key.second : UINT64_MAX;
+	store_walk_close(s, &w);
+	return rc < 0 ? rc : 0;
+}
+
+int store_file_seek(struct store *s, const struct store_inode *n, uint64_t offset, bool hole,
+                    uint64_t *found)
+{
+	uint64_t chunk, start;
+
+	rfs_check(offset < n->attr.size);
+	*found = hole ? n->attr.size : offset;
+	if (is_small(n->attr.size))
+		return 0;
+	if (seek_chunk(s, n->attr.ino, offset / STORE_CHUNK_BYTES, hole, &chunk) != 0)
+		return STORE_FAILED;
+	if (chunk == UINT64_MAX)
+		return hole ? 0 : -ENXIO;
+	start = chunk * STORE_CHUNK_BYTES;
+	*found = start > offset ? start : offset;
+	if (*found > n->attr.size)
+		*found = n->attr.size;
 	return 0;
 }

@@ -25,6 +25,7 @@ int store_inode_load(struct store *s, uint64_t ino, int absent, struct store_ino
 	n->attr = rec.attr;
 	n->parent = rec.parent;
 	n->entries = rec.entries;
+	n->xattrs = rec.xattrs;
 	n->weight = store_weight(record_key_bytes(&k), v);
 	if (rec.data_len > 0)
 		memcpy(n->data, rec.data, rec.data_len);
@@ -58,7 +59,12 @@ int store_inode_save(struct store *s, struct store_inode *n)
 {
 	struct record_key k = record_key_inode(n->attr.ino);
 	struct record_inode rec = {
-	        .attr = n->attr, .parent = n->parent, .entries = n->entries, .data = n->data};
+	        .attr = n->attr,
+	        .parent = n->parent,
+	        .entries = n->entries,
+	        .xattrs = n->xattrs,
+	        .data = n->data,
+	};
 
 	if (record_is_inline(n->attr.mode, n->attr.size)) {
 		rec.data_len = (uint32_t)n->attr.size;
@@ -96,6 +102,7 @@ void store_inode_init(struct store *s, struct store_inode *n, const struct store
 	init_attr(s, &n->attr, dir, mode, uid, gid);
 	n->parent = S_ISDIR(mode) ? dir->attr.ino : 0;
 	n->entries = n->weight = 0;
+	n->xattrs = 0;
 	s->m.counts.inodes++;
 }
 
@@ -118,6 +125,8 @@ int store_inode_free(struct store *s, struct store_inode *n)
 			return STORE_FAILED;
 		s->m.counts.bytes -= n->attr.size;
 	}
+	if (store_xattr_clear(s, n) != 0)
+		return STORE_FAILED;
 	s->m.counts.inodes--;
 	return store_state_del(s, &k, n->weight);
 }

@@ -59,12 +59,34 @@ static void init_new(struct store *s, const struct fs_op *op, const struct store
 	}
 }
 
+/* A file that has no name yet: gone with the session, unless it is linked. */
+static int make_nameless(struct store *s, const struct fs_op *op, struct fs_result *res)
+{
+	struct store_inode dir, n;
+	int rc;
+
+	if (s->session == 0 || !S_ISREG(op->mode) || op->data_len != 0 ||
+	    (op->mode & ~(uint32_t)(S_IFMT | 07777)) != 0)
+		return -EINVAL;
+	if ((rc = store_inode_load_dir(s, op->parent, &dir)) != 0)
+		return rc;
+	init_new(s, op, &dir, &n);
+	n.attr.nlink = 0;
+	if (store_orphan_add(s, &n) != 0)
+		return STORE_FAILED;
+	store_result_attr(res, &n);
+	return 0;
+}
+
 int store_op_mknod(struct store *s, const struct fs_op *op, struct fs_result *res)
 {
 	struct store_inode dir, n;
 	struct store_slot slot;
-	int rc = check_mknod(op);
+	int rc;
 
+	if ((op->flags & FS_F_TMPFILE) != 0)
+		return make_nameless(s, op, res);
+	rc = check_mknod(op);
 	if (rc != 0 || (rc = store_inode_load_dir(s, op->parent, &dir)) != 0 ||
 	    (rc = store_dir_lookup(s, op->parent, op->name, &slot)) != 0)
 		return rc;
@@ -86,6 +108,14 @@ int store_op_mknod(struct store *s, const struct fs_op *op, struct fs_result *re
 	return 0;
 }
 
+/* An open file that has lost its names stays without one; one that was made without does not. */
+static int may_get_a_name(struct store *s, const struct fs_op *op)
+{
+	int rc = (op->flags & FS_F_TMPFILE) != 0 ? store_orphan_is_ours(s, op->ino) : 0;
+
+	return rc < 0 ? rc : rc == 0 ? -ENOENT : 0;
+}
+
 int store_op_link(struct store *s, const struct fs_op *op, struct fs_result *res)
 {
 	struct store_inode dir, n;
@@ -96,8 +126,8 @@ int store_op_link(struct store *s, const struct fs_op *op, struct fs_result *res
 		return rc;
 	if (S_ISDIR(n.attr.mode))
 		return -EPERM;
-	if (n.attr.nlink == 0) /* an open file without a name stays without one */
-		return -ENOENT;
+	if (n.attr.nlink == 0 && (rc = may_get_a_name(s, op)) != 0)
+		return rc;
 	if (n.attr.nlink >= STORE_LINKS_MAX)
 		return -EMLINK;
 	if ((rc = store_inode_load_dir(s, op->parent, &dir)) != 0 ||
@@ -107,6 +137,8 @@ int store_op_link(struct store *s, const struct fs_op *op, struct fs_result *res
 		return -EEXIST;
 	if (slot.full)
 		return -ENOSPC;
+	if (n.attr.nlink == 0 && store_orphan_forget(s, op->ino) != 0)
+		return STORE_FAILED;
 	n.attr.nlink++;
 	store_inode_touch(s, &n, false);
 	if (store_dir_add(s, &dir, &slot, op->name, n.attr.ino, n.attr.mode) != 0 ||

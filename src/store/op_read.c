@@ -12,9 +12,14 @@
 static int lookup(struct store *s, const struct fs_op *op, struct store_inode *n)
 {
 	struct store_slot slot;
-	int rc = fs_name_check(op->name);
+	int rc;
 
-	if (rc != 0 || (rc = store_dir_lookup(s, op->parent, op->name, &slot)) != 0)
+	if (op->name.len == 2 && op->name.p[0] == '.' && op->name.p[1] == '.') {
+		rc = store_inode_load_dir(s, op->parent, n);
+		return rc == 0 ? store_inode_load(s, n->parent, -ENOENT, n) : rc;
+	}
+	if ((rc = fs_name_check(op->name)) != 0 ||
+	    (rc = store_dir_lookup(s, op->parent, op->name, &slot)) != 0)
 		return rc;
 	if (slot.found)
 		return store_inode_load_entry(s, &slot, n);
@@ -54,13 +59,27 @@ static int readlink_target(struct store *s, const struct fs_op *op, struct store
 
 /* ---- READDIR ---- */
 
+static int entry_attr(struct store *s, const struct store_walk *w, const struct record_dentry *d,
+                      bool names, struct fs_attr *attr)
+{
+	struct store_inode n;
+
+	if (names) {
+		*attr = (struct fs_attr){.ino = d->ino, .mode = (uint32_t)d->type << 12};
+		return 0;
+	}
+	if (store_inode_load(s, d->ino, STORE_FAILED, &n) != 0)
+		return store_fail_record(s, w->key_bytes, "leads to no inode");
+	*attr = n.attr;
+	return 0;
+}
+
 /* Append the entry that the walk stands on; 0 without a change for a placeholder. 1: no room, the
  * listing ends before it. */
-static int put_entry(struct store *s, const struct store_walk *w, uint64_t bytes_max)
+static int put_entry(struct store *s, const struct store_walk *w, bool names, uint64_t bytes_max)
 {
 	struct fs_dirent out = {.cookie = w->key.second};
 	struct record_dentry d;
-	struct store_inode n;
 	const char *bad = record_get_dentry(w->value, &d);
 	size_t before = s->out.len;
 
@@ -68,9 +87,8 @@ static int put_entry(struct store *s, const struct store_walk *w, uint64_t bytes
 		return store_fail_record(s, w->key_bytes, bad);
 	if (d.ino == 0)
 		return 0;
-	if (store_inode_load(s, d.ino, STORE_FAILED, &n) != 0)
-		return store_fail_record(s, w->key_bytes, "leads to no inode");
-	out.attr = n.attr;
+	if (entry_attr(s, w, &d, names, &out.attr) != 0)
+		return STORE_FAILED;
 	out.name = d.name;
 	fs_dirent_put(&s->out, &out);
 	if (before == 0 || s->out.len <= bytes_max)
@@ -79,7 +97,8 @@ static int put_entry(struct store *s, const struct store_walk *w, uint64_t bytes
 	return 1;
 }
 
-static int readdir_entries(struct store *s, const struct fs_op *op, struct store_inode *dir)
+static int readdir_entries(struct store *s, const struct fs_op *op, struct store_inode *dir,
+                           uint64_t *complete)
 {
 	struct record_key prefix = record_prefix_of(RECORD_DENTRY, op->ino), from;
 	uint64_t bytes_max = op->size < FS_READ_BYTES_MAX ? op->size : FS_READ_BYTES_MAX;
@@ -95,9 +114,10 @@ static int readdir_entries(struct store *s, const struct fs_op *op, struct store
 	from = record_key_dentry(op->ino, op->offset + 1);
 	store_walk_open(s, &w, &prefix, &from);
 	while ((rc = store_walk_next(s, &w)) > 0)
-		if ((rc = put_entry(s, &w, bytes_max)) != 0)
+		if ((rc = put_entry(s, &w, (op->flags & FS_F_NAMES) != 0, bytes_max)) != 0)
 			break;
 	store_walk_close(s, &w);
+	*complete = rc == 0 ? 1 : 0;
 	return rc < 0 ? rc : 0;
 }
 
@@ -148,6 +168,17 @@ static int get(struct store *s, const struct fs_op *op, struct store_inode *n)
 	return store_file_read(s, n, 0, FS_READ_BYTES_MAX, &s->out);
 }
 
+static int seek(struct store *s, const struct fs_op *op, struct store_inode *n, uint64_t *found)
+{
+	int rc = store_inode_load(s, op->ino, -ESTALE, n);
+
+	if (rc != 0 || (rc = check_content(n)) != 0)
+		return rc;
+	if (op->offset >= n->attr.size)
+		return -ENXIO;
+	return store_file_seek(s, n, op->offset, (op->flags & FS_F_HOLE) != 0, found);
+}
+
 /* *n is what the answer is about, n->attr.ino 0 if about no inode. */
 static int answer(struct store *s, const struct fs_op *op, struct fs_result *res,
                   struct store_inode *n)
@@ -158,13 +189,16 @@ static int answer(struct store *s, const struct fs_op *op, struct fs_result *res
 	case FS_OP_GETATTR: return store_inode_load(s, op->ino, -ESTALE, n);
 	case FS_OP_READ: return read_bytes(s, op, n);
 	case FS_OP_READLINK: return readlink_target(s, op, n);
-	case FS_OP_READDIR: return readdir_entries(s, op, n);
+	case FS_OP_READDIR: return readdir_entries(s, op, n, &res->value);
 	case FS_OP_GET: return get(s, op, n);
 	case FS_OP_RESOLVE: return resolve(s, op, n);
 	case FS_OP_STATFS: return statfs_numbers(s);
 	case FS_OP_LOCK_TEST: return store_op_lock_test(s, op);
 	case FS_OP_LOCK_AWAIT: return store_op_lock_await(s, op, res);
 	case FS_OP_LOCK_LIST: return store_op_lock_list(s, op);
+	case FS_OP_GETXATTR: return store_read_xattr(s, op, n);
+	case FS_OP_LISTXATTR: return store_list_xattrs(s, op, n);
+	case FS_OP_SEEK: return seek(s, op, n, &res->value);
 	case FS_OP_NONE:
 	case FS_OP_SESSION_OPEN:
 	case FS_OP_SESSION_CLOSE:
@@ -182,7 +216,11 @@ static int answer(struct store *s, const struct fs_op *op, struct fs_result *res
 	case FS_OP_LOCK:
 	case FS_OP_UNLOCK:
 	case FS_OP_LOCK_CANCEL:
-	case FS_OP_LOCK_BREAK: return -EINVAL;
+	case FS_OP_LOCK_BREAK:
+	case FS_OP_SETXATTR:
+	case FS_OP_REMOVEXATTR:
+	case FS_OP_FALLOCATE:
+	case FS_OP_COPY: return -EINVAL;
 	}
 	return -EINVAL;
 }

@@ -5,16 +5,6 @@
 #include <sys/stat.h>
 #include "../base/check.h"
 
-/* The session keeps the inode and its bytes until it releases it or ends. */
-static int make_orphan(struct store *s, struct store_inode *n)
-{
-	struct record_key k = record_key_orphan(s->session, n->attr.ino);
-
-	if (store_state_put(s, &k, (struct engine_bytes){0}, 0, NULL) != 0)
-		return STORE_FAILED;
-	return store_inode_save(s, n);
-}
-
 int store_drop_link(struct store *s, struct store_inode *n, uint64_t keep_ino, uint64_t *lost)
 {
 	*lost = 0;
@@ -27,7 +17,7 @@ int store_drop_link(struct store *s, struct store_inode *n, uint64_t keep_ino, u
 		return store_inode_save(s, n);
 	*lost = n->attr.ino;
 	if (s->session != 0 && keep_ino == n->attr.ino)
-		return make_orphan(s, n);
+		return store_orphan_add(s, n);
 	return store_linger(s, n);
 }
 

@@ -16,7 +16,7 @@ static void kill_set_id(struct store_inode *n)
 		n->attr.mode &= ~(uint32_t)S_ISGID;
 }
 
-static int check_regular(const struct store_inode *n)
+int store_check_regular(const struct store_inode *n)
 {
 	if (S_ISDIR(n->attr.mode))
 		return -EISDIR;
@@ -28,7 +28,7 @@ static int check_setattr(const struct fs_op *op, const struct store_inode *n)
 	int rc;
 
 	if ((op->valid & FS_SET_SIZE) != 0) {
-		if ((rc = check_regular(n)) != 0)
+		if ((rc = store_check_regular(n)) != 0)
 			return rc;
 		if (op->size > FS_FILE_BYTES_MAX)
 			return -EFBIG;
@@ -86,12 +86,28 @@ int store_op_setattr(struct store *s, const struct fs_op *op, struct fs_result *
 		return rc;
 	if ((op->valid & FS_SET_SIZE) != 0 && store_file_resize(s, &n, op->size) != 0)
 		return STORE_FAILED;
+	if ((op->valid & (FS_SET_SIZE | FS_SET_UID | FS_SET_GID)) != 0 &&
+	    store_xattr_drop_privileges(s, &n) != 0)
+		return STORE_FAILED;
 	set_owner_and_mode(op, &n);
 	set_times(s, op, &n);
 	if (store_inode_save(s, &n) != 0)
 		return STORE_FAILED;
 	emit_modify(s, &n);
 	store_result_attr(res, &n);
+	return 0;
+}
+
+int store_end_write(struct store *s, const struct fs_op *op, struct store_inode *n, bool content)
+{
+	if ((op->flags & FS_F_KILL_SUID) != 0)
+		kill_set_id(n);
+	if (store_xattr_drop_privileges(s, n) != 0)
+		return STORE_FAILED;
+	store_inode_touch(s, n, content);
+	if (store_inode_save(s, n) != 0)
+		return STORE_FAILED;
+	emit_modify(s, n);
 	return 0;
 }
 
@@ -110,10 +126,7 @@ static int write_bytes(struct store *s, const struct fs_op *op, uint64_t offset,
 		return STORE_FAILED;
 	if (store_file_write(s, n, offset, op->data, op->data_len) != 0)
 		return STORE_FAILED;
-	if ((op->flags & FS_F_KILL_SUID) != 0)
-		kill_set_id(n);
-	store_inode_touch(s, n, true);
-	return store_inode_save(s, n);
+	return store_end_write(s, op, n, true);
 }
 
 int store_op_write(struct store *s, const struct fs_op *op, struct fs_result *res)
@@ -124,17 +137,16 @@ int store_op_write(struct store *s, const struct fs_op *op, struct fs_result *re
 
 	if (op->data_len > FS_WRITE_BYTES_MAX)
 		return -EINVAL;
-	if ((rc = store_inode_load(s, op->ino, -ESTALE, &n)) != 0 || (rc = check_regular(&n)) != 0)
+	if ((rc = store_inode_load(s, op->ino, -ESTALE, &n)) != 0 ||
+	    (rc = store_check_regular(&n)) != 0)
 		return rc;
 	offset = offset_of(op, &n);
 	if (offset > FS_FILE_BYTES_MAX || op->data_len > FS_FILE_BYTES_MAX - offset)
 		return -EFBIG;
 	res->value = offset;
-	if (op->data_len > 0 || (op->flags & FS_F_TRUNC) != 0) {
-		if (write_bytes(s, op, offset, &n) != 0)
-			return STORE_FAILED;
-		emit_modify(s, &n);
-	}
+	if ((op->data_len > 0 || (op->flags & FS_F_TRUNC) != 0) &&
+	    write_bytes(s, op, offset, &n) != 0)
+		return STORE_FAILED;
 	store_result_attr(res, &n);
 	return 0;
 }

@@ -4,7 +4,8 @@
 #include <xxhash.h>
 #include "../base/check.h"
 
-#define META_SUMMED (RECORD_META_BYTES - 8)
+#define META_SUMMED  (RECORD_META_BYTES - 8)
+#define ENTRIES_BITS 40 /* of a directory's number of names; above it, the number of attributes */
 
 /* ---- keys ---- */
 
@@ -65,6 +66,11 @@ struct record_key record_key_session(uint64_t id)
 	return key_of(RECORD_SESSION, 1, id, 0);
 }
 
+struct record_key record_key_xattrs(uint64_t ino)
+{
+	return key_of(RECORD_XATTRS, 1, ino, 0);
+}
+
 struct record_key record_key_reply(uint64_t session, uint32_t slot)
 {
 	struct record_key k = key_of(RECORD_REPLY, 1, session, 0);
@@ -99,7 +105,8 @@ static size_t key_len(enum record_kind kind)
 	case RECORD_ORPHAN: return 17;
 	case RECORD_REPLY: return 13;
 	case RECORD_INODE:
-	case RECORD_SESSION: return 9;
+	case RECORD_SESSION:
+	case RECORD_XATTRS: return 9;
 	case RECORD_MEMBERSHIP:
 	case RECORD_META:
 	case RECORD_VERSION: return 1;
@@ -187,7 +194,8 @@ void record_put_inode(struct buf *b, const struct record_inode *n)
 	rfs_check(n->data_len == (record_is_inline(n->attr.mode, n->attr.size) ? n->attr.size : 0));
 	fs_attr_put(b, &n->attr);
 	buf_put_u64(b, n->parent);
-	buf_put_u64(b, n->entries);
+	rfs_check(n->entries < 1ull << ENTRIES_BITS && n->xattrs <= RECORD_XATTRS_MAX);
+	buf_put_u64(b, n->entries | (uint64_t)n->xattrs << ENTRIES_BITS);
 	buf_put(b, n->data, n->data_len);
 }
 
@@ -218,12 +226,17 @@ static const char *check_inode(const struct record_inode *n, uint64_t ino)
 const char *record_get_inode(struct engine_bytes v, uint64_t ino, struct record_inode *n)
 {
 	struct reader r = reader_of(v.p, v.len);
+	uint64_t numbers;
 
 	fs_attr_get(&r, &n->attr);
 	n->parent = reader_u64(&r);
-	n->entries = reader_u64(&r);
+	numbers = reader_u64(&r);
+	n->entries = numbers & ((1ull << ENTRIES_BITS) - 1);
+	n->xattrs = numbers >> ENTRIES_BITS & RECORD_XATTRS_MAX;
 	if (r.bad)
 		return "too short";
+	if (numbers >> (ENTRIES_BITS + 8) != 0)
+		return "not zero where it should be";
 	if (reader_left(&r) > STORE_INLINE_BYTES)
 		return "too long";
 	n->data_len = (uint32_t)reader_left(&r);
@@ -255,6 +268,45 @@ const char *record_check_chunk(struct engine_bytes v)
 	if (v.len == 0 || v.len > STORE_CHUNK_BYTES)
 		return "chunk of a wrong length";
 	return v.p[v.len - 1] == 0 ? "chunk with zeros at its end" : NULL;
+}
+
+/* ---- X ---- */
+
+void record_put_xattr(struct buf *b, const struct record_xattr *x)
+{
+	buf_put_u8(b, (uint8_t)x->name.len);
+	buf_put_u32(b, x->value_len);
+	buf_put(b, x->name.p, x->name.len);
+	buf_put(b, x->value, x->value_len);
+}
+
+bool record_next_xattr(struct reader *r, struct record_xattr *x)
+{
+	if (reader_left(r) == 0)
+		return false;
+	x->name.len = reader_u8(r);
+	x->value_len = reader_u32(r);
+	x->name.p = (const char *)reader_bytes(r, x->name.len);
+	x->value = reader_bytes(r, x->value_len);
+	return !r->bad;
+}
+
+const char *record_check_xattrs(struct engine_bytes v, uint32_t *count)
+{
+	struct reader r = reader_of(v.p, v.len);
+	struct record_xattr x;
+
+	*count = 0;
+	while (record_next_xattr(&r, &x)) {
+		if (fs_xattr_name_check(x.name) != 0 || x.value_len > FS_XATTR_BYTES_MAX)
+			return "not an extended attribute";
+		(*count)++;
+	}
+	if (r.bad)
+		return "too short";
+	return *count == 0 || *count > RECORD_XATTRS_MAX || v.len > RECORD_XATTRS_BYTES_MAX
+	               ? "number or size of extended attributes out of range"
+	               : NULL;
 }
 
 /* ---- D ---- */

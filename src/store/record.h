@@ -35,6 +35,7 @@ enum record_kind {
 	RECORD_REPLY = 'R',
 	RECORD_SESSION = 'S',
 	RECORD_VERSION = 'V',
+	RECORD_XATTRS = 'X',
 };
 
 struct record_key record_key_meta(void);
@@ -46,6 +47,7 @@ struct record_key record_key_lock(uint64_t ino, uint64_t id);
 struct record_key record_key_linger(uint64_t index, uint64_t ordinal);
 struct record_key record_key_orphan(uint64_t session, uint64_t ino);
 struct record_key record_key_session(uint64_t id);
+struct record_key record_key_xattrs(uint64_t ino);
 struct record_key record_key_reply(uint64_t session, uint32_t slot);
 struct record_key record_key_version(void);
 
@@ -83,11 +85,24 @@ const char *record_get_meta(struct engine_bytes v, struct record_meta *m);
 struct record_inode {
 	struct fs_attr attr;
 	uint64_t parent, entries; /* directories */
+	uint32_t xattrs;          /* number of extended attributes, in a record of their own */
 	const uint8_t *data;      /* small content; borrowed */
 	uint32_t data_len;
 };
 void record_put_inode(struct buf *b, const struct record_inode *n);
 const char *record_get_inode(struct engine_bytes v, uint64_t ino, struct record_inode *n);
+
+/* One extended attribute in the record of all of an inode's. */
+struct record_xattr {
+	struct fs_str name;
+	const uint8_t *value;
+	uint32_t value_len;
+};
+#define RECORD_XATTRS_MAX       255u
+#define RECORD_XATTRS_BYTES_MAX (128u << 10)
+void record_put_xattr(struct buf *b, const struct record_xattr *x);
+bool record_next_xattr(struct reader *r, struct record_xattr *x); /* false at the end or r->bad */
+const char *record_check_xattrs(struct engine_bytes v, uint32_t *count);
 
 struct record_dentry {
 	uint64_t ino;       /* 0: a placeholder */

@@ -197,6 +197,32 @@ int store_session_open(struct store *s, uint64_t timeout_ms, struct fs_result *r
 	return 0;
 }
 
+/* ---- files without a name that a session has open ---- */
+
+int store_orphan_add(struct store *s, struct store_inode *n)
+{
+	struct record_key k = record_key_orphan(s->session, n->attr.ino);
+
+	if (store_state_put(s, &k, (struct engine_bytes){0}, 0, NULL) != 0)
+		return STORE_FAILED;
+	return store_inode_save(s, n);
+}
+
+int store_orphan_is_ours(struct store *s, uint64_t ino)
+{
+	struct record_key k = record_key_orphan(s->session, ino);
+	struct engine_bytes v;
+
+	return s->session != 0 ? store_state_get(s, &k, &v) : 0;
+}
+
+int store_orphan_forget(struct store *s, uint64_t ino)
+{
+	struct record_key k = record_key_orphan(s->session, ino);
+
+	return store_state_del(s, &k, store_weight(record_key_bytes(&k), (struct engine_bytes){0}));
+}
+
 static int find_orphans(struct store *s, uint64_t id, uint64_t **inos, size_t *n)
 {
 	struct record_key prefix = record_prefix_of(RECORD_ORPHAN, id);

@@ -182,6 +182,10 @@ static int change(struct store *s, const struct store_cmd *cmd, struct fs_result
 	case FS_OP_UNLOCK: return store_op_unlock(s, op, res);
 	case FS_OP_LOCK_CANCEL: return store_op_lock_cancel(s, op);
 	case FS_OP_LOCK_BREAK: return store_op_lock_break(s, op, res);
+	case FS_OP_SETXATTR: return store_op_setxattr(s, op, res);
+	case FS_OP_REMOVEXATTR: return store_op_removexattr(s, op, res);
+	case FS_OP_FALLOCATE: return store_op_fallocate(s, op, res);
+	case FS_OP_COPY: return store_op_copy(s, op, res);
 	case FS_OP_NONE:
 	case FS_OP_LOOKUP:
 	case FS_OP_GETATTR:
@@ -193,7 +197,10 @@ static int change(struct store *s, const struct store_cmd *cmd, struct fs_result
 	case FS_OP_RESOLVE:
 	case FS_OP_LOCK_TEST:
 	case FS_OP_LOCK_AWAIT:
-	case FS_OP_LOCK_LIST: return -EINVAL;
+	case FS_OP_LOCK_LIST:
+	case FS_OP_GETXATTR:
+	case FS_OP_LISTXATTR:
+	case FS_OP_SEEK: return -EINVAL;
 	}
 	return -EINVAL;
 }

@@ -27,7 +27,8 @@
 #define STORE_LINGER_NS         (30ll * 1000 * 1000 * 1000)
 #define STORE_LINGER_INODES_MAX 65536u
 #define STORE_LINGER_BYTES_MAX  (64ull << 20)
-#define STORE_LINGER_FREED_MAX  64u /* by one command */
+#define STORE_LINGER_FREED_MAX  64u   /* by one command */
+#define STORE_SEEK_CHUNKS_MAX   8192u /* looked at for a hole */
 /* Locks; beyond them -ENOLCK. */
 #define STORE_LOCKS_SESSION_MAX      65536u /* held by a session, or waited for */
 #define STORE_LOCKS_INODE_MAX        8192u  /* held on an inode */
@@ -146,6 +147,7 @@ uint64_t store_place_bytes(const char *dir);
 struct store_inode {
 	struct fs_attr attr;
 	uint64_t parent, entries;
+	uint32_t xattrs;
 	uint64_t weight; /* of the record as it is in the engine; 0: none yet */
 	uint8_t data[STORE_INLINE_BYTES];
 };
@@ -176,6 +178,18 @@ int store_file_write(struct store *s, struct store_inode *n, uint64_t offset, co
 int store_file_read(struct store *s, const struct store_inode *n, uint64_t offset, uint64_t len,
                     struct buf *out);
 int store_file_clear(struct store *s, struct store_inode *n); /* remove all chunks */
+/* Make `len` bytes from `offset` on read as zeros, within the size; whole pieces become holes. */
+int store_file_zero(struct store *s, struct store_inode *n, uint64_t offset, uint64_t len);
+/* Where data, or a hole, begins at or behind `offset`, which lies within the size; the end of the file is a hole.
+ * -ENXIO: only holes follow. */
+int store_file_seek(struct store *s, const struct store_inode *n, uint64_t offset, bool hole,
+                    uint64_t *found);
+
+/* ---- xattr.c: extended attributes, all of an inode's in one record; the inode is the caller's to save ---- */
+
+int store_xattr_clear(struct store *s, struct store_inode *n); /* remove all */
+/* A change of bytes or owner takes away the capabilities that a program had (security.capability). */
+int store_xattr_drop_privileges(struct store *s, struct store_inode *n);
 
 /* ---- dir.c ---- */
 
@@ -231,6 +245,10 @@ int store_session_leave(struct store *s, const struct store_cmd *cmd, const stru
                         const struct store_entry_ticket *t);
 int store_session_open(struct store *s, uint64_t timeout_ms, struct fs_result *res);
 int store_session_end(struct store *s, uint64_t id); /* -ENOENT */
+/* An inode without a name becomes this session's orphan; saved. */
+int store_orphan_add(struct store *s, struct store_inode *n);
+int store_orphan_is_ours(struct store *s, uint64_t ino); /* 1, 0, STORE_FAILED */
+int store_orphan_forget(struct store *s, uint64_t ino);  /* it is, and gets a name */
 bool store_session_known(const struct store *s, uint64_t id);
 int store_session_load_all(struct store *s);
 void store_session_free_all(struct store *s);
@@ -256,7 +274,19 @@ int store_op_lock_break(struct store *s, const struct fs_op *op, struct fs_resul
 int store_op_lock_test(struct store *s, const struct fs_op *op);
 int store_op_lock_await(struct store *s, const struct fs_op *op, struct fs_result *res);
 int store_op_lock_list(struct store *s, const struct fs_op *op);
+int store_op_setxattr(struct store *s, const struct fs_op *op, struct fs_result *res);
+int store_op_removexattr(struct store *s, const struct fs_op *op, struct fs_result *res);
+int store_op_fallocate(struct store *s, const struct fs_op *op, struct fs_result *res);
+int store_op_copy(struct store *s, const struct fs_op *op, struct fs_result *res);
 int store_op_read(struct store *s, const struct fs_op *op, struct fs_result *res); /* every read */
+/* For store_op_read(): into s->out. */
+int store_read_xattr(struct store *s, const struct fs_op *op, struct store_inode *n);
+int store_list_xattrs(struct store *s, const struct fs_op *op, struct store_inode *n);
+
+/* op_write.c: what every change of a regular file's bytes has in common. */
+int store_check_regular(const struct store_inode *n); /* 0, -EISDIR, -EINVAL */
+/* After the bytes: privileges, times, save, tell. */
+int store_end_write(struct store *s, const struct fs_op *op, struct store_inode *n, bool content);
 
 /* Take one link off a file. Without links it lingers, or becomes this session's orphan if it is
  * `keep_ino`; *lost is then its number, else 0. Saves or frees `n`. */

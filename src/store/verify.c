@@ -12,6 +12,9 @@ struct seen {
 	bool known;
 	struct fs_attr attr;
 	uint64_t parent, entries;
+	uint32_t xattrs;
+	/* from its extended attributes */
+	uint32_t xattrs_found;
 	/* from the names that lead to it */
 	uint64_t names, named_in;
 	uint8_t type;
@@ -72,6 +75,7 @@ static const char *see_inode(struct verify *v, const struct store_walk *w)
 	n->attr = r.attr;
 	n->parent = r.parent;
 	n->entries = r.entries;
+	n->xattrs = r.xattrs;
 	v->counts.inodes++;
 	if (S_ISREG(r.attr.mode))
 		v->counts.bytes += r.attr.size;
@@ -79,6 +83,11 @@ static const char *see_inode(struct verify *v, const struct store_walk *w)
 		v->ino_max = w->key.first;
 	return r.attr.version > v->s->m.applied.index ? "changed by an entry that is not applied"
 	                                              : NULL;
+}
+
+static const char *see_xattrs(struct verify *v, const struct store_walk *w)
+{
+	return record_check_xattrs(w->value, &seen_of(v, w->key.first)->xattrs_found);
 }
 
 static const char *see_chunk(struct verify *v, const struct store_walk *w)
@@ -234,6 +243,7 @@ static const char *see(struct verify *v, const struct store_walk *w)
 	case RECORD_REPLY: return see_reply(v, w);
 	case RECORD_SESSION: return see_session(v, w);
 	case RECORD_VERSION: return see_version(v, w);
+	case RECORD_XATTRS: return see_xattrs(v, w);
 	}
 	return NULL;
 }
@@ -301,6 +311,8 @@ static const char *check_inode(const struct seen *n)
 		return "it is spoken of and does not exist";
 	if (n->names > 0 && n->type != (n->attr.mode & S_IFMT) >> 12)
 		return "its names say another type";
+	if (n->xattrs != n->xattrs_found)
+		return "not as many extended attributes as it says";
 	return S_ISDIR(n->attr.mode) ? check_dir(n) : check_file(n);
 }
 

@@ -12,6 +12,8 @@ static void op_to_pb(RfsPb__Op *m, const struct fs_op *op)
 	m->parent = op->parent;
 	m->parent2 = op->parent2;
 	m->keep_ino = op->keep_ino;
+	m->ino2 = op->ino2;
+	m->offset2 = op->offset2;
 	m->name = codec_bytes(op->name.p, op->name.len);
 	m->name2 = codec_bytes(op->name2.p, op->name2.len);
 	m->mode = op->mode;
@@ -55,6 +57,8 @@ static int op_of_pb(const RfsPb__Op *m, struct fs_op *op, struct rfs_err *err)
 	        .parent = m->parent,
 	        .parent2 = m->parent2,
 	        .keep_ino = m->keep_ino,
+	        .ino2 = m->ino2,
+	        .offset2 = m->offset2,
 	        .name = str_of_pb(&m->name),
 	        .name2 = str_of_pb(&m->name2),
 	        .mode = m->mode,

@@ -129,6 +129,18 @@ static inline int kit_apply(struct kit *k, const struct store_cmd *cmd)
 	return k->res.err;
 }
 
+/* Whatever this program knows may be asked for from now on. */
+static inline void kit_raise(struct kit *k)
+{
+	int rc;
+
+	k->pos.index++;
+	if (k->pos.term == 0)
+		k->pos.term = 1;
+	rc = store_set_version(k->s, k->pos, FS_VERSION_MAX, &k->err);
+	ck_assert_msg(rc == 0, "version: %d %s", rc, k->err.msg);
+}
+
 static inline int kit_do(struct kit *k, const struct fs_op *op)
 {
 	struct store_cmd cmd = {.time_ns = k->time_ns, .op = op};

@@ -2,7 +2,7 @@
  * array. */
 #include "store_kit.h"
 
-#define MODEL_BYTES (5u * STORE_CHUNK_BYTES)
+#define MODEL_BYTES (6u * STORE_CHUNK_BYTES)
 
 static struct kit k;
 static uint8_t model[MODEL_BYTES];
@@ -11,6 +11,7 @@ static uint64_t model_size;
 static void setup(void)
 {
 	kit_open_memory(&k);
+	kit_raise(&k);
 	memset(model, 0, sizeof(model));
 	model_size = 0;
 }
@@ -62,6 +63,48 @@ static uint64_t interesting(uint64_t *seed, uint64_t max)
 	return v < max ? v : max;
 }
 
+/* fallocate(2) in each of its modes. */
+static void random_range(uint64_t ino, uint64_t *seed)
+{
+	enum fs_falloc mode = (enum fs_falloc)(next_random(seed) % (FS_FALLOC_ZERO_KEEP_SIZE + 1));
+	uint64_t offset = interesting(seed, 3 * STORE_CHUNK_BYTES);
+	uint64_t len = interesting(seed, 2 * STORE_CHUNK_BYTES) + 1, end = offset + len;
+
+	ck_assert_int_eq(kit_do(&k, &(struct fs_op){.kind = FS_OP_FALLOCATE,
+	                                            .ino = ino,
+	                                            .mode = mode,
+	                                            .offset = offset,
+	                                            .size = len}),
+	                 0);
+	if ((mode == FS_FALLOC_EXTEND || mode == FS_FALLOC_ZERO) && end > model_size)
+		model_size = end;
+	if (mode == FS_FALLOC_PUNCH || mode == FS_FALLOC_ZERO || mode == FS_FALLOC_ZERO_KEEP_SIZE)
+		memset(model + offset, 0, len);
+}
+
+/* What is copied within the file must not overlap. */
+static void random_copy(uint64_t ino, uint64_t *seed)
+{
+	uint64_t from = interesting(seed, 2 * STORE_CHUNK_BYTES);
+	uint64_t to = interesting(seed, 3 * STORE_CHUNK_BYTES);
+	uint64_t apart = from < to ? to - from : from - to;
+	uint64_t len = interesting(seed, 2 * STORE_CHUNK_BYTES);
+	uint64_t left = from < model_size ? model_size - from : 0;
+
+	len = len < apart ? len : apart;
+	ck_assert_int_eq(kit_do(&k, &(struct fs_op){.kind = FS_OP_COPY,
+	                                            .ino2 = ino,
+	                                            .offset2 = from,
+	                                            .ino = ino,
+	                                            .offset = to,
+	                                            .size = len}),
+	                 0);
+	len = len < left ? len : left;
+	ck_assert_uint_eq(k.res.value, len);
+	if (len > 0)
+		model_write(to, model + from, len);
+}
+
 static void random_step(uint64_t ino, uint64_t *seed)
 {
 	static uint8_t data[2 * STORE_CHUNK_BYTES];
@@ -71,6 +114,14 @@ static void random_step(uint64_t ino, uint64_t *seed)
 	if (r % 4 == 0) {
 		ck_assert_int_eq(kit_resize(&k, ino, offset), 0);
 		model_resize(offset);
+		return;
+	}
+	if (r % 8 == 1) {
+		random_range(ino, seed);
+		return;
+	}
+	if (r % 8 == 2) {
+		random_copy(ino, seed);
 		return;
 	}
 	if (r % 8 < 4)

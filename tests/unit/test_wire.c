@@ -229,6 +229,8 @@ static struct fs_op op_extreme(void)
 	                      .parent = UINT64_MAX - 1,
 	                      .parent2 = UINT64_MAX - 2,
 	                      .keep_ino = UINT64_MAX - 3,
+	                      .ino2 = UINT64_MAX - 7,
+	                      .offset2 = UINT64_MAX - 8,
 	                      .name = {name, sizeof(name)},
 	                      .name2 = {name, 255},
 	                      .mode = UINT32_MAX - 2,
@@ -268,6 +270,8 @@ static void assert_op(const struct fs_op *a, const struct fs_op *e)
 	ck_assert_uint_eq(a->parent, e->parent);
 	ck_assert_uint_eq(a->parent2, e->parent2);
 	ck_assert_uint_eq(a->keep_ino, e->keep_ino);
+	ck_assert_uint_eq(a->ino2, e->ino2);
+	ck_assert_uint_eq(a->offset2, e->offset2);
 	assert_str(a->name, e->name);
 	assert_str(a->name2, e->name2);
 	ck_assert_uint_eq(a->mode, e->mode);
