@@ -30,13 +30,13 @@ struct file *file_new(struct mount *m, uint64_t ino, int flags, pid_t pid, bool 
 	return f;
 }
 
-struct file *file_new_virtual(struct mount *m)
+struct file *file_new_plain(struct mount *m)
 {
 	struct file *f = mem_zalloc(sizeof(*f));
 
 	RFS_MAGIC_SET(f, FILE_MAGIC);
 	buf_init(&f->text);
-	DL_APPEND(m->virtual_files, f);
+	DL_APPEND(m->plain_files, f);
 	return f;
 }
 
@@ -95,7 +95,7 @@ static void start_truncation(struct mount *m, struct file *f)
 
 static bool changes_contents(const struct fs_op *op)
 {
-	return op->kind == FS_OP_WRITE ||
+	return op->kind == FS_OP_WRITE || op->kind == FS_OP_FALLOCATE || op->kind == FS_OP_COPY ||
 	       (op->kind == FS_OP_SETATTR && (op->valid & FS_SET_SIZE) != 0);
 }
 
@@ -177,7 +177,7 @@ void file_release(struct mount *m, struct file *f)
 
 	RFS_MAGIC_CHECK(f, FILE_MAGIC);
 	if (i == NULL) {
-		DL_DELETE(m->virtual_files, f);
+		DL_DELETE(m->plain_files, f);
 		file_free(f);
 		return;
 	}
@@ -300,8 +300,8 @@ void files_drop_all(struct mount *m)
 		i->busy--;
 		inode_trim(&m->inodes, i);
 	}
-	while ((f = m->virtual_files) != NULL) {
-		DL_DELETE(m->virtual_files, f);
+	while ((f = m->plain_files) != NULL) {
+		DL_DELETE(m->plain_files, f);
 		file_free(f);
 	}
 }

@@ -21,17 +21,18 @@
 
 struct file {
 	uint32_t magic;
-	struct inode *inode; /* NULL: a file of .raft/ */
+	struct inode *inode; /* NULL: a directory, or a file of .raft/ */
 	int flags;           /* of open(2) */
 	pid_t pid;           /* who opened it */
 	uid_t uid;
 	bool owes_truncation;
 	struct buf text;          /* .raft/: its contents, as of open */
-	struct file *prev, *next; /* inode->files, or mount->virtual_files */
+	uint64_t end;             /* a directory: where its listing has ended; 0: not known */
+	struct file *prev, *next; /* inode->files, or mount->plain_files */
 };
 
 struct file *file_new(struct mount *m, uint64_t ino, int flags, pid_t pid, bool owes_truncation);
-struct file *file_new_virtual(struct mount *m);
+struct file *file_new_plain(struct mount *m); /* without an inode */
 /* Takes `f`. Never waits: what is still owed is sent without waiting for the answer. */
 void file_release(struct mount *m, struct file *f);
 struct file *file_of(const struct fuse_file_info *fi); /* NULL for NULL */

@@ -18,6 +18,9 @@
 #define FUSE_DIRECT_IO_ALLOW_MMAP (1ULL << 36)
 #endif
 
+/* since 6.1 (7.37) */
+#define FUSE_TMPFILE_OPCODE 51u
+
 #define PAGE_LIMIT_FILE  "/proc/sys/fs/fuse/max_pages_limit"
 #define PAGES_UNPATCHED  256u
 #define REPLY_IOVECS_MAX 4
@@ -85,9 +88,10 @@ void init_connection(struct init_patch *p, struct fuse_conn_info *conn)
 {
 	const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC |
 	                        FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_PARALLEL_DIROPS |
-	                        FUSE_CAP_READDIRPLUS;
+	                        FUSE_CAP_EXPORT_SUPPORT;
 
-	/* Everything else off, above all what would let the kernel answer from memory (writeback
+	/* READDIRPLUS only pays with timeouts: with none, the kernel asks again for every entry and its attributes, and
+	 * the listing has carried them for nothing. Everything else off, above all what would let the kernel answer from memory (writeback
 	 * cache, symlinks) or change what one request is (async direct I/O). Set-id bits are
 	 * cleared by the kernel, with a SETATTR before the write. Locks are the kernel's own as
 	 * long as the cluster has none. */
@@ -131,13 +135,29 @@ static void patch_init(const struct init_patch *p, struct fuse_init_out *out)
 	}
 }
 
+/* TMPFILE, which libfuse 3.14 does not know, is a CREATE in all but its number; its name is "/". */
+static void rename_tmpfile(void *bytes, size_t n)
+{
+	struct fuse_in_header head;
+
+	if (n < sizeof(head))
+		return;
+	memcpy(&head, bytes, sizeof(head));
+	if (head.opcode != FUSE_TMPFILE_OPCODE)
+		return;
+	head.opcode = FUSE_CREATE;
+	memcpy(bytes, &head, sizeof(head));
+}
+
 static ssize_t session_read(int fd, void *buf, size_t size, void *userdata)
 {
 	struct init_patch *p = init_patch_of(userdata);
 	ssize_t n = read(fd, buf, size);
 
-	if (n > 0)
+	if (n > 0) {
 		look_at_request(p, buf, (size_t)n);
+		rename_tmpfile(buf, (size_t)n);
+	}
 	return n;
 }
 

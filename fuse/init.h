@@ -11,6 +11,9 @@
  * them, and must stay one request to be one entry. */
 #define INIT_PAGES_MAX 257u
 
+/* open(2) with O_TMPFILE comes as a CREATE of this name, which no file can have. */
+#define INIT_TMPFILE_NAME "/"
+
 struct init_patch {
 	uint64_t init_unique; /* the INIT request that waits for its reply; 0: none */
 	uint64_t offered;     /* the kernel's flags, both words */

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <utlist.h>
 #include "../src/base/check.h"
 #include "../src/base/mem.h"
@@ -9,7 +10,8 @@
 /* Hashed by parent and name, which stand one behind the other. */
 struct inode_name {
 	struct inode *inode;
-	struct inode_name *prev, *next;
+	struct inode_name *prev, *next;         /* of the inode */
+	struct inode_name *old_prev, *old_next; /* of all, the one looked up last at the end */
 	UT_hash_handle hh;
 	size_t key_len;
 	uint8_t key[]; /* parent (8 bytes), name */
@@ -41,6 +43,8 @@ static struct inode_name *name_find(struct inode_table *t, const struct name_key
 static void name_drop(struct inode_table *t, struct inode_name *n)
 {
 	HASH_DELETE(hh, t->by_name, n);
+	DL_DELETE2(t->oldest, n, old_prev, old_next);
+	t->n_names--;
 	DL_DELETE(n->inode->names, n);
 	n->inode->n_names--;
 	free(n);
@@ -58,6 +62,16 @@ static void name_add(struct inode_table *t, struct inode *i, const struct name_k
 	HASH_ADD_KEYPTR(hh, t->by_name, n->key, n->key_len, n);
 	DL_APPEND(i->names, n);
 	i->n_names++;
+	DL_APPEND2(t->oldest, n, old_prev, old_next);
+	t->n_names++;
+}
+
+static void drop_oldest(struct inode_table *t)
+{
+	struct inode *i = t->oldest->inode;
+
+	name_drop(t, t->oldest);
+	inode_trim(t, i);
 }
 
 struct inode *inode_find(struct inode_table *t, uint64_t ino)
@@ -80,18 +94,24 @@ struct inode *inode_obtain(struct inode_table *t, uint64_t ino)
 	return i;
 }
 
-void inode_found(struct inode_table *t, uint64_t ino, uint64_t parent, struct fs_str name)
+void inode_found(struct inode_table *t, const struct fs_attr *attr, uint64_t parent,
+                 struct fs_str name)
 {
-	struct inode *i = inode_obtain(t, ino);
+	struct inode *i = inode_obtain(t, attr->ino);
 	struct inode_name *n;
 	struct name_key k;
 
-	i->lookups++;
-	if (!name_key_of(&k, parent, name))
+	i->attr = *attr;
+	if (!name_key_of(&k, parent, name)) {
+		inode_trim(t, i);
 		return;
+	}
 	n = name_find(t, &k);
-	if (n != NULL && n->inode == i)
+	if (n != NULL && n->inode == i) {
+		DL_DELETE2(t->oldest, n, old_prev, old_next);
+		DL_APPEND2(t->oldest, n, old_prev, old_next);
 		return;
+	}
 	if (n != NULL) {
 		struct inode *before = n->inode;
 
@@ -99,23 +119,19 @@ void inode_found(struct inode_table *t, uint64_t ino, uint64_t parent, struct fs
 		inode_trim(t, before);
 	}
 	name_add(t, i, &k);
+	if (t->n_names > INODE_TABLE_NAMES_MAX)
+		drop_oldest(t);
 }
 
-void inode_counted(struct inode_table *t, uint64_t ino)
+void inode_forget(struct inode_table *t, uint64_t ino)
 {
 	struct inode *i = inode_find(t, ino);
 
-	if (i != NULL)
-		i->lookups++;
-}
-
-void inode_forget(struct inode_table *t, uint64_t ino, uint64_t n)
-{
-	struct inode *i = inode_find(t, ino);
-
-	if (i == NULL)
+	if (i == NULL || i->files != NULL)
 		return;
-	i->lookups = i->lookups > n ? i->lookups - n : 0;
+	i->removed = false;
+	while (i->names != NULL)
+		name_drop(t, i->names);
 	inode_trim(t, i);
 }
 
@@ -127,8 +143,22 @@ void inode_unname(struct inode_table *t, uint64_t parent, struct fs_str name)
 	if (!name_key_of(&k, parent, name))
 		return;
 	n = name_find(t, &k);
-	if (n != NULL)
+	if (n != NULL) {
+		struct inode *i = n->inode;
+
 		name_drop(t, n);
+		inode_trim(t, i);
+	}
+}
+
+void inode_removed(struct inode_table *t, uint64_t ino)
+{
+	struct inode *i = inode_find(t, ino);
+
+	if (i == NULL || !S_ISDIR(i->attr.mode))
+		return;
+	i->removed = true;
+	i->attr.nlink = 0;
 }
 
 struct inode *inode_open_by_name(struct inode_table *t, uint64_t parent, struct fs_str name)
@@ -155,8 +185,8 @@ static void inode_drop(struct inode_table *t, struct inode *i)
 
 void inode_trim(struct inode_table *t, struct inode *i)
 {
-	if (i->busy > 0 || i->lookups > 0 || i->files != NULL || i->truncation != NULL ||
-	    i->waiting != NULL || i->changes != NULL)
+	if (i->busy > 0 || i->names != NULL || i->removed || i->files != NULL ||
+	    i->truncation != NULL || i->waiting != NULL || i->changes != NULL)
 		return;
 	inode_drop(t, i);
 }

@@ -48,9 +48,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	init_connection(init_patch_of(userdata), conn);
 }
 
-/* Missing ones are answered ENOSYS, which the kernel takes as "never ask again": extended
- * attributes, fallocate, SEEK_HOLE, copy_file_range (it copies by itself then), locks
- * (it keeps them itself). */
+/* Missing ones are answered ENOSYS, which the kernel takes as "never ask again": locks (it keeps
+ * them itself). */
 static const struct fuse_lowlevel_ops operations = {
         .init = op_init,
         .lookup = op_lookup,
@@ -77,9 +76,15 @@ static const struct fuse_lowlevel_ops operations = {
         .release = op_release,
         .opendir = op_opendir,
         .readdir = op_readdir,
-        .readdirplus = op_readdirplus,
         .releasedir = op_releasedir,
         .fsyncdir = op_fsyncdir,
+        .fallocate = op_fallocate,
+        .lseek = op_lseek,
+        .copy_file_range = op_copy_file_range,
+        .setxattr = op_setxattr,
+        .getxattr = op_getxattr,
+        .listxattr = op_listxattr,
+        .removexattr = op_removexattr,
 };
 
 /* ---- the kernel's requests ---- */

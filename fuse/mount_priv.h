@@ -54,9 +54,9 @@ struct mount {
 	int mount_id; /* as in /proc/self/mountinfo; -1 if unknown */
 
 	struct inode_table inodes;
-	struct file *virtual_files; /* open ones of .raft/ */
-	struct request *requests;   /* every one that is not answered */
-	uv_timer_t grace;           /* request.c: runs while a request waits for its grace to end */
+	struct file *plain_files; /* open directories, and files of .raft/ */
+	struct request *requests; /* every one that is not answered */
+	uv_timer_t grace;         /* request.c: runs while a request waits for its grace to end */
 	unsigned n_grace;
 
 	/* The last attributes of the root directory; see ops_meta.c. */

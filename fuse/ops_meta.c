@@ -62,8 +62,22 @@ static void lookup_done(struct request *r, const struct fs_result *res)
 		return;
 	}
 	reply_entry(&e, &res->attr);
-	if (fuse_reply_entry(request_take(r), &e) == 0)
-		inode_found(&m->inodes, res->attr.ino, r->args.parent, r->args.name);
+	if (fuse_reply_entry(request_take(r), &e) == 0 && r->args.name.len > 0)
+		inode_found(&m->inodes, &res->attr, r->args.parent, r->args.name);
+}
+
+/* Who has a handle of an inode (open_by_handle_at(2), an NFS server) and no name of it asks for its "." and "..". */
+static void lookup_dots(struct mount *m, fuse_req_t req, fuse_ino_t ino, bool parent)
+{
+	struct request_args a = {.op = {.kind = FS_OP_GETATTR, .ino = ino}, .done = lookup_done};
+
+	if (m->options->subdir != NULL) { /* a handle may lead out of the subtree */
+		(void)fuse_reply_err(req, ESTALE);
+		return;
+	}
+	if (parent)
+		a.op = (struct fs_op){.kind = FS_OP_LOOKUP, .parent = ino, .name = FS_STR("..")};
+	request_start(m, req, &a);
 }
 
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -79,6 +93,8 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	if (virtual_has(parent, name))
 		virtual_lookup(m, req, parent, name);
+	else if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		lookup_dots(m, req, parent, name[1] == '.');
 	else if (was_silent(m, fuse_req_ctx(req)->pid, parent, name))
 		(void)fuse_reply_err(req, reply_errno(RFS_ENOQUORUM, false));
 	else if (n.len > FS_NAME_BYTES_MAX)
@@ -89,7 +105,8 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 {
-	inode_forget(&mount_of(req)->inodes, ino, nlookup);
+	(void)nlookup;
+	inode_forget(&mount_of(req)->inodes, ino);
 	fuse_reply_none(req);
 }
 
@@ -98,7 +115,7 @@ void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forg
 	struct mount *m = mount_of(req);
 
 	for (size_t i = 0; i < count; i++)
-		inode_forget(&m->inodes, forgets[i].ino, forgets[i].nlookup);
+		inode_forget(&m->inodes, forgets[i].ino);
 	fuse_reply_none(req);
 }
 
@@ -129,6 +146,19 @@ static void attr_done(struct request *r, const struct fs_result *res)
 	(void)fuse_reply_attr(request_take(r), &st, 0.0);
 }
 
+/* A directory that was removed here, with somebody still in it. */
+static bool reply_removed(struct mount *m, fuse_req_t req, fuse_ino_t ino)
+{
+	const struct inode *i = inode_find(&m->inodes, ino);
+	struct stat st;
+
+	if (i == NULL || !i->removed)
+		return false;
+	reply_stat(&st, &i->attr);
+	(void)fuse_reply_attr(req, &st, 0.0);
+	return true;
+}
+
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
@@ -141,7 +171,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	(void)fi;
 	if (virtual_is(ino))
 		virtual_getattr(m, req, ino);
-	else
+	else if (!reply_removed(m, req, ino))
 		request_start(m, req, &a);
 }
 

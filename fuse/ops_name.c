@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <string.h>
 #include <sys/stat.h>
 #include "handle.h"
 #include "reply.h"
@@ -40,7 +41,7 @@ static void made_done(struct request *r, const struct fs_result *res)
 	}
 	reply_entry(&e, &res->attr);
 	if (fuse_reply_entry(request_take(r), &e) == 0)
-		inode_found(&m->inodes, res->attr.ino, r->args.parent, r->args.name);
+		inode_found(&m->inodes, &res->attr, r->args.parent, r->args.name);
 }
 
 static void start_mknod(fuse_req_t req, struct request_args *a, fuse_ino_t parent, const char *name,
@@ -102,6 +103,11 @@ static bool was_made_by_other(const struct request *r, const struct fs_result *r
 	       who->uid != 0 && who->uid != res->attr.uid;
 }
 
+static bool is_tmpfile(const struct request *r)
+{
+	return (r->args.op.flags & FS_F_TMPFILE) != 0;
+}
+
 static void create_done(struct request *r, const struct fs_result *res)
 {
 	struct fuse_file_info fi = {.flags = r->args.open_flags};
@@ -121,12 +127,14 @@ static void create_done(struct request *r, const struct fs_result *res)
 	truncate = (fi.flags & O_TRUNC) != 0 && res->attr.size > 0;
 	f = file_new(m, res->attr.ino, fi.flags, fuse_req_ctx(r->req)->pid, truncate);
 	f->uid = fuse_req_ctx(r->req)->uid;
+	if (is_tmpfile(r))
+		f->inode->kept = f->inode->nameless = true;
 	op_fill_open_reply(&fi, f);
 	reply_entry(&e, &res->attr);
-	if (fuse_reply_create(request_take(r), &e, &fi) == 0)
-		inode_found(&m->inodes, res->attr.ino, r->args.parent, r->args.name);
-	else
+	if (fuse_reply_create(request_take(r), &e, &fi) != 0)
 		file_release(m, f);
+	else if (r->args.name.len > 0)
+		inode_found(&m->inodes, &res->attr, r->args.parent, r->args.name);
 }
 
 void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
@@ -138,15 +146,33 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	        .open_flags = fi->flags,
 	};
 
+	if (strcmp(name, INIT_TMPFILE_NAME) == 0) {
+		a.op.flags = FS_F_TMPFILE;
+		name = "";
+	}
 	if (!refuse_name(req, parent, name, EEXIST))
 		start_mknod(req, &a, parent, name, (mode & ~(mode_t)S_IFMT) | S_IFREG);
 }
 
+static void link_done(struct request *r, const struct fs_result *res)
+{
+	struct inode *i = res->err == 0 ? inode_find(&r->mount->inodes, r->args.op.ino) : NULL;
+
+	if (i != NULL && i->nameless)
+		i->nameless = i->kept = false;
+	made_done(r, res);
+}
+
 void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
+	const struct inode *i = inode_find(&mount_of(req)->inodes, ino);
 	const struct request_args a = {
-	        .op = {.kind = FS_OP_LINK, .ino = ino, .parent = parent, .name = fs_str_of(name)},
-	        .done = made_done,
+	        .op = {.kind = FS_OP_LINK,
+	               .ino = ino,
+	               .parent = parent,
+	               .name = fs_str_of(name),
+	               .flags = i != NULL && i->nameless ? FS_F_TMPFILE : 0},
+	        .done = link_done,
 	        .parent = parent,
 	        .name = fs_str_of(name),
 	};
@@ -180,6 +206,15 @@ static void unlink_done(struct request *r, const struct fs_result *res)
 	request_done_code(r, res);
 }
 
+static void rmdir_done(struct request *r, const struct fs_result *res)
+{
+	if (res->err == 0) {
+		inode_removed(&r->mount->inodes, res->value);
+		inode_unname(&r->mount->inodes, r->args.parent, r->args.name);
+	}
+	request_done_code(r, res);
+}
+
 void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct request_args a = {
@@ -199,7 +234,7 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	const struct request_args a = {
 	        .op = {.kind = FS_OP_RMDIR, .parent = parent, .name = fs_str_of(name)},
-	        .done = unlink_done,
+	        .done = rmdir_done,
 	        .parent = parent,
 	        .name = fs_str_of(name),
 	};
@@ -213,8 +248,10 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 static void rename_done(struct request *r, const struct fs_result *res)
 {
 	/* the kernel looks up both names before it uses them again */
-	if (res->err == 0)
+	if (res->err == 0) {
+		inode_removed(&r->mount->inodes, res->value);
 		inode_unname(&r->mount->inodes, r->args.parent, r->args.name);
+	}
 	request_done_code(r, res);
 }
 

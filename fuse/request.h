@@ -35,7 +35,6 @@ struct request_args {
 	uint64_t parent;
 	struct fs_str name;
 	uint64_t size, offset;
-	bool plus;
 	int open_flags;
 	bool root_fallback; /* GETATTR of the root: see ops_meta.c */
 };

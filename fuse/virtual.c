@@ -99,7 +99,7 @@ void virtual_getattr(struct mount *m, fuse_req_t req, fuse_ino_t ino)
 }
 
 /* ".", "..", the files: entry i continues at i + 1. */
-void virtual_readdir(struct mount *m, fuse_req_t req, size_t size, off_t off, bool plus)
+void virtual_readdir(struct mount *m, fuse_req_t req, size_t size, off_t off)
 {
 	char out[4096];
 	size_t used = 0, room = size < sizeof(out) ? size : sizeof(out);
@@ -110,8 +110,7 @@ void virtual_readdir(struct mount *m, fuse_req_t req, size_t size, off_t off, bo
 		size_t n;
 
 		fill_stat(m, &e.attr, i < 2 ? VIRTUAL_DIR : e.ino);
-		n = plus ? fuse_add_direntry_plus(req, out + used, room - used, name, &e, i + 1)
-		         : fuse_add_direntry(req, out + used, room - used, name, &e.attr, i + 1);
+		n = fuse_add_direntry(req, out + used, room - used, name, &e.attr, i + 1);
 		if (n > room - used)
 			break;
 		used += n;
@@ -231,7 +230,7 @@ static void reply_open(struct mount *m, fuse_req_t req, enum virtual_file which,
                        const struct fuse_file_info *fi)
 {
 	struct fuse_file_info reply = *fi;
-	struct file *f = file_new_virtual(m);
+	struct file *f = file_new_plain(m);
 
 	put_contents(m, which, &f->text);
 	op_fill_open_reply(&reply, f);

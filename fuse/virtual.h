@@ -33,7 +33,7 @@ void virtual_lookup(struct mount *m, fuse_req_t req, fuse_ino_t parent, const ch
 void virtual_getattr(struct mount *m, fuse_req_t req, fuse_ino_t ino);
 void virtual_open(struct mount *m, fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *fi);
 void virtual_read(fuse_req_t req, size_t size, off_t off, const struct fuse_file_info *fi);
-void virtual_readdir(struct mount *m, fuse_req_t req, size_t size, off_t off, bool plus);
+void virtual_readdir(struct mount *m, fuse_req_t req, size_t size, off_t off);
 
 /* The mount ends: whoever waits for a file to open gets ENOTCONN. */
 void virtual_abandon(struct mount *m);

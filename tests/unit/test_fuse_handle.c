@@ -338,6 +338,11 @@ END_TEST
 
 /* ---- names, lookups, orphans ---- */
 
+static void found(uint64_t ino, uint64_t parent, struct fs_str name)
+{
+	inode_found(&m.inodes, &(const struct fs_attr){.ino = ino, .mode = S_IFREG}, parent, name);
+}
+
 START_TEST(test_the_last_handle_of_an_unlinked_inode_releases_it)
 {
 	struct file *a = open_plain(), *b = open_plain();
@@ -355,8 +360,8 @@ START_TEST(test_an_inode_is_found_by_each_of_its_names_while_it_is_open)
 {
 	struct file *f;
 
-	inode_found(&m.inodes, INO, 1, FS_STR("a"));
-	inode_found(&m.inodes, INO, 2, FS_STR("b"));
+	found(INO, 1, FS_STR("a"));
+	found(INO, 2, FS_STR("b"));
 	ck_assert_ptr_null(inode_open_by_name(&m.inodes, 1, FS_STR("a")));
 	f = open_plain();
 	ck_assert_ptr_eq(inode_open_by_name(&m.inodes, 1, FS_STR("a")), f->inode);
@@ -370,8 +375,8 @@ END_TEST
 START_TEST(test_a_name_that_stands_for_another_inode_now_is_that_ones)
 {
 	(void)open_plain();
-	inode_found(&m.inodes, INO, 1, FS_STR("a"));
-	inode_found(&m.inodes, 13, 1, FS_STR("a"));
+	found(INO, 1, FS_STR("a"));
+	found(13, 1, FS_STR("a"));
 	ck_assert_ptr_null(inode_open_by_name(&m.inodes, 1, FS_STR("a")));
 }
 END_TEST
@@ -380,16 +385,15 @@ START_TEST(test_an_inode_is_dropped_when_the_kernel_forgets_it_and_nobody_has_it
 {
 	struct file *f;
 
-	inode_found(&m.inodes, INO, 1, FS_STR("a"));
-	inode_found(&m.inodes, INO, 1, FS_STR("a"));
-	inode_forget(&m.inodes, INO, 1);
-	ck_assert_ptr_nonnull(inode_find(&m.inodes, INO));
+	found(INO, 1, FS_STR("a"));
 	f = open_plain();
-	inode_forget(&m.inodes, INO, 1);
-	ck_assert_ptr_nonnull(inode_find(&m.inodes, INO));
+	inode_forget(&m.inodes, INO); /* an older lookup's */
+	ck_assert_ptr_nonnull(inode_open_by_name(&m.inodes, 1, FS_STR("a")));
 	file_release(&m, f);
+	ck_assert_ptr_nonnull(inode_find(&m.inodes, INO));
+	inode_forget(&m.inodes, INO);
 	ck_assert_ptr_null(inode_find(&m.inodes, INO));
-	inode_forget(&m.inodes, INO, 5); /* unknown: nothing happens */
+	inode_forget(&m.inodes, INO); /* unknown: nothing happens */
 }
 END_TEST
 
@@ -400,10 +404,42 @@ START_TEST(test_of_too_many_names_the_oldest_gives_way)
 	(void)open_plain();
 	for (unsigned i = 0; i <= INODE_NAMES_MAX; i++) {
 		(void)snprintf(name, sizeof(name), "n%u", i);
-		inode_found(&m.inodes, INO, 1, fs_str_of(name));
+		found(INO, 1, fs_str_of(name));
 	}
 	ck_assert_ptr_null(inode_open_by_name(&m.inodes, 1, FS_STR("n0")));
 	ck_assert_ptr_nonnull(inode_open_by_name(&m.inodes, 1, FS_STR("n1")));
+}
+END_TEST
+
+START_TEST(test_a_million_names_cost_no_more_than_the_latest_of_them)
+{
+	char name[16];
+
+	for (unsigned i = 0; i < 3 * INODE_TABLE_NAMES_MAX; i++) {
+		(void)snprintf(name, sizeof(name), "n%u", i);
+		found(100 + i, 1, fs_str_of(name));
+		if (i % 100 == 0) /* looked up all the time: not the oldest */
+			found(INO, 2, FS_STR("often"));
+	}
+	ck_assert_uint_le(HASH_COUNT(m.inodes.by_ino), INODE_TABLE_NAMES_MAX);
+	ck_assert_ptr_null(inode_find(&m.inodes, 100));
+	ck_assert_ptr_nonnull(inode_find(&m.inodes, INO));
+	ck_assert_ptr_nonnull(inode_find(&m.inodes, 100 + 3 * INODE_TABLE_NAMES_MAX - 1));
+}
+END_TEST
+
+START_TEST(test_a_removed_directory_is_remembered_until_the_kernel_forgets_it)
+{
+	const struct fs_attr dir = {.ino = INO, .mode = S_IFDIR | 0750, .nlink = 2, .uid = 7};
+
+	inode_found(&m.inodes, &dir, 1, FS_STR("d"));
+	inode_removed(&m.inodes, INO);
+	inode_unname(&m.inodes, 1, FS_STR("d"));
+	ck_assert(inode_find(&m.inodes, INO)->removed);
+	ck_assert_uint_eq(inode_find(&m.inodes, INO)->attr.nlink, 0);
+	ck_assert_uint_eq(inode_find(&m.inodes, INO)->attr.uid, 7);
+	inode_forget(&m.inodes, INO);
+	ck_assert_ptr_null(inode_find(&m.inodes, INO));
 }
 END_TEST
 
@@ -437,6 +473,8 @@ int main(void)
 	tcase_add_test(t,
 	               test_an_inode_is_dropped_when_the_kernel_forgets_it_and_nobody_has_it_open);
 	tcase_add_test(t, test_of_too_many_names_the_oldest_gives_way);
+	tcase_add_test(t, test_a_million_names_cost_no_more_than_the_latest_of_them);
+	tcase_add_test(t, test_a_removed_directory_is_remembered_until_the_kernel_forgets_it);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

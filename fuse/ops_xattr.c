@@ -1,0 +1,157 @@
+/* Extended attributes: user.*, trusted.* and security.*, as the kernel lets the caller have them. Not here:
+ *
+ *   system.posix_acl_*   access control lists: the kernel would ask for them on every path, at a round trip a
+ *                        component, as long as it may not remember them;
+ *   security.selinux     a label of its own for each file; the mount has one for all (-o context=).
+ *
+ * Both are refused without asking the cluster, so that `ls -l`, which asks for both, costs no more. */
+#include "ops.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+#include "request.h"
+#include "reply.h"
+#include "virtual.h"
+#include "../src/base/mem.h"
+
+#define TRUSTED "trusted."
+
+static bool begins(const char *name, const char *prefix)
+{
+	return strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
+static bool is_kept(const char *name)
+{
+	return begins(name, "user.") || begins(name, TRUSTED) ||
+	       (begins(name, "security.") && strcmp(name, "security.selinux") != 0);
+}
+
+/* Replies if there is nothing to ask the cluster for. */
+static bool refuse(fuse_req_t req, fuse_ino_t ino, const char *name, int virtual_errno)
+{
+	const char *dot = strchr(name, '.');
+
+	if (!is_kept(name))
+		(void)fuse_reply_err(req, EOPNOTSUPP);
+	else if (dot[1] == '\0') /* nothing behind the kind */
+		(void)fuse_reply_err(req, EINVAL);
+	else if (virtual_is(ino))
+		(void)fuse_reply_err(req, virtual_errno);
+	else
+		return false;
+	return true;
+}
+
+static void done(struct request *r, const struct fs_result *res)
+{
+	request_reply_code(r, reply_errno_ino(res->err, true));
+}
+
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
+                 int flags)
+{
+	const struct request_args a = {
+	        .op = {.kind = FS_OP_SETXATTR,
+	               .ino = ino,
+	               .name = fs_str_of(name),
+	               .flags = ((flags & XATTR_CREATE) != 0 ? FS_F_EXCL : 0) |
+	                        ((flags & XATTR_REPLACE) != 0 ? FS_F_MUST_EXIST : 0),
+	               .data = value,
+	               .data_len = (uint32_t)size},
+	        .done = done,
+	};
+
+	if (refuse(req, ino, name, EACCES))
+		return;
+	if (size > FS_XATTR_BYTES_MAX)
+		(void)fuse_reply_err(req, E2BIG);
+	else
+		request_start(mount_of(req), req, &a);
+}
+
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	const struct request_args a = {
+	        .op = {.kind = FS_OP_REMOVEXATTR, .ino = ino, .name = fs_str_of(name)},
+	        .done = done,
+	};
+
+	if (!refuse(req, ino, name, EACCES))
+		request_start(mount_of(req), req, &a);
+}
+
+/* `size` 0 asks how many bytes there are. */
+static void reply_bytes(struct request *r, const char *p, size_t n)
+{
+	if (r->args.size == 0)
+		(void)fuse_reply_xattr(request_take(r), n);
+	else if (n > r->args.size)
+		request_reply_code(r, ERANGE);
+	else
+		(void)fuse_reply_buf(request_take(r), p, n);
+}
+
+static void get_done(struct request *r, const struct fs_result *res)
+{
+	if (res->err != 0)
+		request_reply_code(r, reply_errno_ino(res->err, false));
+	else
+		reply_bytes(r, res->data, res->data_len);
+}
+
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	const struct request_args a = {
+	        .op = {.kind = FS_OP_GETXATTR, .ino = ino, .name = fs_str_of(name)},
+	        .done = get_done,
+	        .size = size,
+	};
+
+	if (!refuse(req, ino, name, ENODATA))
+		request_start(mount_of(req), req, &a);
+}
+
+/* trusted.* is not even named to those who may not read it. */
+static void list_done(struct request *r, const struct fs_result *res)
+{
+	const char *name = res->data_len > 0 ? res->data : "", *end = name + res->data_len;
+	bool trusted = r->req != NULL && fuse_req_ctx(r->req)->uid == 0;
+	size_t n = 0, len;
+	char *out;
+
+	if (res->err != 0) {
+		request_reply_code(r, reply_errno_ino(res->err, false));
+		return;
+	}
+	out = mem_alloc((size_t)res->data_len + 1);
+	for (; name < end; name += len) {
+		len = strnlen(name, (size_t)(end - name)) + 1;
+		if (len > (size_t)(end - name)) /* no NUL at its end */
+			break;
+		if (!trusted && begins(name, TRUSTED))
+			continue;
+		memcpy(out + n, name, len);
+		n += len;
+	}
+	reply_bytes(r, out, n);
+	free(out);
+}
+
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	const struct request_args a = {
+	        .op = {.kind = FS_OP_LISTXATTR, .ino = ino},
+	        .done = list_done,
+	        .size = size,
+	};
+
+	if (!virtual_is(ino))
+		request_start(mount_of(req), req, &a);
+	else if (size == 0)
+		(void)fuse_reply_xattr(req, 0);
+	else
+		(void)fuse_reply_buf(req, NULL, 0);
+}
