@@ -49,7 +49,6 @@ static void role_changed(struct node *n, enum raft_role role)
 	} else if (led) {
 		serve_fail_pending(n, RFS_EUNKNOWN);
 		admin_fail_all(n, RFS_ENOTLEADER);
-		node_handover_ended(n);
 	}
 }
 
@@ -62,12 +61,15 @@ static void heed(struct node *n, const struct raft_notice *note)
 	case RAFT_NOTE_CONF_COMMITTED: members_committed(n, note); break;
 	case RAFT_NOTE_REMOVED: n->removed = true; break;
 	case RAFT_NOTE_TRANSFER_END: admin_transfer_ended(n, note->text); break;
+	case RAFT_NOTE_LEADER:
+		if (note->peer != 0 && note->peer != n->id)
+			node_handover_ended(n);
+		break;
 	case RAFT_NOTE_ROLE:
 	case RAFT_NOTE_TERM:
 	case RAFT_NOTE_VOTE_GRANTED:
 	case RAFT_NOTE_VOTE_REFUSED:
 	case RAFT_NOTE_VOTE_RECEIVED:
-	case RAFT_NOTE_LEADER:
 	case RAFT_NOTE_QUORUM_LOST:
 	case RAFT_NOTE_TRUNCATE:
 	case RAFT_NOTE_CAUGHT_UP:

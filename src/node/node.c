@@ -268,7 +268,8 @@ void node_handover_ended(struct node *n)
 		(void)uv_timer_start(&n->sweep, on_handover_timeout, 0, 0);
 }
 
-/* A leader hands over first, so that nobody has to notice its silence: thesis 3.10. */
+/* A leader hands over first, so that nobody has to notice its silence: thesis 3.10. It stays until the other leads: its
+ * own vote may be the one that is needed. */
 static bool hand_over(struct node *n)
 {
 	if (n->role != RAFT_LEADER || n->failed || n->suspended)

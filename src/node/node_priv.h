@@ -255,6 +255,7 @@ void node_tell(struct node *n, const struct raft_notice *note);
 /* A connection to `id`, dialled from now on; NULL (and a line in the log) if `address` is none. */
 struct node_peer *peer_add(struct node *n, raft_id id, const char *address);
 void peer_drop(struct node_peer *p);
+void peer_is_back(struct node *n, raft_id id); /* it has dialled us: no need to wait */
 void peers_stop(struct node *n);
 struct node_peer *peer_by_id(struct node *n, raft_id id);
 void peer_send(struct node *n, const struct raft_msg *m);

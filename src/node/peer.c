@@ -71,6 +71,14 @@ struct node_peer *peer_add(struct node *n, raft_id id, const char *address)
 	return p;
 }
 
+void peer_is_back(struct node *n, raft_id id)
+{
+	struct node_peer *p = peer_by_id(n, id);
+
+	if (p != NULL && p->net == NULL)
+		(void)uv_timer_start(&p->retry, on_retry, 0, 0);
+}
+
 static void free_if_gone(struct node_peer *p)
 {
 	struct node *n = p->node;

@@ -66,6 +66,8 @@ static void accept_on_ready(struct net_conn *net, uint64_t peer_id, uint64_t pee
 	c->refs = 1;
 	DL_APPEND(n->conns, c);
 	net_conn_set_ctx(net, c);
+	if (peer_id != 0)
+		peer_is_back(n, peer_id);
 }
 
 static void accept_on_close(struct net_conn *net, const struct rfs_err *err)
