@@ -275,12 +275,10 @@ static size_t sendable(const struct raft *r, const struct raft_peer *p)
 	}
 	if (p->n_flight >= r->opts.inflight_msgs_max)
 		return 0;
-	if (flight > 0) {
-		if (flight >= r->opts.inflight_bytes_max)
-			return 0;
-		if (bytes_max > r->opts.inflight_bytes_max - flight)
-			bytes_max = r->opts.inflight_bytes_max - flight;
-	}
+	if (flight > 0 && flight >= r->opts.inflight_bytes_max)
+		return 0;
+	if (bytes_max > r->opts.inflight_bytes_max - flight)
+		bytes_max = r->opts.inflight_bytes_max - flight;
 	n = raft_log_fit(&r->log, p->next, bytes_max);
 	return n == 0 && flight == 0 ? 1 : at_most(n, end - p->next + 1);
 }
