@@ -681,6 +681,15 @@ void memfs_power_on(struct memfs *fs, enum memfs_loss loss)
 	(void)leave(fs, 0);
 }
 
+void memfs_kill(struct memfs *fs)
+{
+	(void)enter(fs);
+	close_all(fs);
+	unset_faults(fs);
+	fs->off = fs->fired = false;
+	(void)leave(fs, 0);
+}
+
 /* ---- setting faults ---- */
 
 void memfs_fail(struct memfs *fs, enum memfs_call kind, uint64_t nth, int error)
@@ -759,6 +768,11 @@ size_t memfs_open_files(const struct memfs *fs)
 	return n;
 }
 
+uint64_t memfs_used(struct memfs *fs)
+{
+	return fs->used;
+}
+
 static struct node *must_find(struct memfs *fs, const char *path)
 {
 	struct name *e = names_find(&fs->live, path);
@@ -804,6 +818,40 @@ void memfs_flip(struct memfs *fs, const char *path, uint64_t offset, uint8_t mas
 	memfs_peek(fs, path, offset, &byte, 1);
 	byte ^= mask;
 	memfs_poke(fs, path, offset, &byte, 1);
+}
+
+/* The `at`th byte of all files. */
+static struct name *find_byte(struct memfs *fs, uint64_t *at)
+{
+	for (size_t i = 0; i < fs->live.n; i++) {
+		struct name *e = &fs->live.v[i];
+
+		if (*at < e->node->live_size)
+			return e;
+		*at -= e->node->live_size;
+	}
+	return NULL;
+}
+
+bool memfs_rot(struct memfs *fs, uint64_t random)
+{
+	struct memfs dice = {.random = random};
+	struct name *e = NULL;
+	uint64_t at = 0, bytes = 0;
+
+	for (size_t i = 0; i < fs->live.n; i++)
+		bytes += fs->live.v[i].node->live_size;
+	/* Most of a log is zeros yet to be written to. */
+	for (unsigned tries = 0; bytes > 0 && tries < 16; tries++) {
+		at = draw(&dice) % bytes;
+		e = find_byte(fs, &at);
+		rfs_check(e != NULL);
+		if (e->node->live[at] != 0)
+			break;
+	}
+	if (e != NULL)
+		memfs_flip(fs, e->path, at, (uint8_t)(1u << (draw(&dice) & 7)));
+	return e != NULL;
 }
 
 void memfs_resize(struct memfs *fs, const char *path, uint64_t size)

@@ -64,16 +64,23 @@ enum memfs_loss {
 
 /* The machine comes up again: losses happen, nothing is open, faults are unset. */
 void memfs_power_on(struct memfs *fs, enum memfs_loss loss);
+/* The process ended, the machine did not: nothing is open, faults are unset; what was not synced is
+ * still read, and may still go with the power. */
+void memfs_kill(struct memfs *fs);
 
 /* ---- looking and tampering; these count as no call and change the disk at once ---- */
 
 uint64_t memfs_calls(struct memfs *fs, enum memfs_call kind); /* so far */
 size_t memfs_open_files(const struct memfs *fs);
+uint64_t memfs_used(struct memfs *fs); /* bytes of all files together */
 bool memfs_exists(struct memfs *fs, const char *path);
 uint64_t memfs_file_size(struct memfs *fs, const char *path); /* 0 if there is none */
 void memfs_peek(struct memfs *fs, const char *path, uint64_t offset, void *p, size_t n);
 void memfs_poke(struct memfs *fs, const char *path, uint64_t offset, const void *p, size_t n);
 void memfs_flip(struct memfs *fs, const char *path, uint64_t offset, uint8_t mask);
+/* A bit of any file flips, which one `random` says; more likely one that is in use. False: all files
+ * are empty. */
+bool memfs_rot(struct memfs *fs, uint64_t random);
 void memfs_resize(struct memfs *fs, const char *path, uint64_t size);
 void memfs_remove(struct memfs *fs, const char *path);
 void memfs_move(struct memfs *fs, const char *from, const char *to);
