@@ -1,7 +1,5 @@
 /* Clients: each has one request at a time, keeps it under the same sequence number however often it
  * must ask, and writes down when it asked and what it was told. */
-#include "sim.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +8,8 @@
 #include "../../src/base/buf.h"
 #include "../../src/base/check.h"
 #include "../../src/base/mem.h"
+#include "server.h"
+#include "watch.h"
 
 #define GIVE_UP_US 4000000u
 
@@ -25,20 +25,19 @@ static void ask(struct sim *s, struct sim_client *c)
 	bool change = fs_op_is_write(c->op.kind);
 
 	think(s, c, s->plan.client_retry_us);
-	if (!s->calm && rng_permille(&s->rng, s->plan.drop))
+	if (net_loses(s))
 		return;
 	while (copies-- > 0) {
 		struct sim_request *q = mem_zalloc(sizeof(*q));
 
-		*q = (struct sim_request){.client = c->at, .id = c->request_id};
+		*q = (struct sim_request){
+		        .client = c->at, .id = c->request_id, .committed = c->committed};
 		if (change && c->op.kind != FS_OP_SESSION_OPEN) {
 			q->session = c->session;
 			q->seq = q->lowest = c->request_seq;
 		}
 		q->op = fs_op_dup(&c->op);
-		sim_post(s, rng_between(&s->rng, s->plan.delay_min_us, s->plan.delay_max_us),
-		         SIM_REQUEST, c->server)
-		        ->request = q;
+		sim_post(s, net_delay(s), SIM_REQUEST, c->server)->request = q;
 	}
 }
 
@@ -50,6 +49,7 @@ static void start(struct sim *s, struct sim_client *c, const struct fs_op *op)
 	if (fs_op_is_write(op->kind) && op->kind != FS_OP_SESSION_OPEN)
 		c->request_seq = ++c->seq;
 	c->asked_us = s->now_us;
+	c->committed = s->watch->n_committed;
 	c->deadline_us = s->now_us + GIVE_UP_US;
 	ask(s, c);
 }
@@ -75,7 +75,7 @@ static void seen(struct sim *s, struct sim_client *c, const struct sim_reply *r)
 		return;
 	c->recorded = false;
 	op->answered = s->now_us;
-	s->answered++;
+	s->totals.answered++;
 	if (op->kind == LINEAR_APPEND)
 		op->place = r->result.value / 8;
 	if (op->kind != LINEAR_READ)
@@ -193,7 +193,7 @@ static void on_reply(struct sim *s, struct sim_client *c, const struct sim_reply
 	seen(s, c, r);
 	advance(c, r);
 	c->request_id = ++c->next_id;
-	think(s, c, rng_below(&s->rng, 20000));
+	think(s, c, rng_below(&s->rng, s->plan.client_think_us));
 }
 
 /* An answer that does not come in time is given up for good: its sequence number is never asked for
@@ -226,14 +226,11 @@ void client_take(struct sim *s, struct sim_event *e)
 	struct sim_client *c = &s->clients[e->who];
 
 	c->at = e->who;
-	if (e->kind == SIM_REPLY) {
+	if (e->kind == SIM_REPLY)
 		on_reply(s, c, e->reply);
-		free(e->reply->data);
-		free(e->reply);
-	} else {
+	else
 		on_time(s, c, e->life);
-	}
-	free(e);
+	sim_event_free(e);
 }
 
 bool clients_done(const struct sim *s)

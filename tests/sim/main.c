@@ -12,60 +12,36 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-#include "sim.h"
+#include "server.h"
 #include "../../src/base/clock.h"
 #include "../../src/base/log.h"
 #include "../../src/base/mem.h"
 
-#define SIM_QUICK_SEEDS 1000
+#define SIM_QUICK_SEEDS 2000
 
-/* Seeds that failed once. So far all of them showed defects of the simulator: 20 and 40 clients whose
- * timers multiplied, the others invariants that asked too much (of the late winner of an old term, of
- * what a leader knows of a server that has gone on to a newer one). */
-static const uint64_t kept_seeds[] = {20, 40, 93, 552, 1104, 1728, 1993};
+/* Seeds that failed once, and what they showed at that time; what a seed draws changes with the
+ * simulator. Of the core: 80, 92 (a first message larger than all that may be under way), 97 (what a
+ * server had acknowledged before it lost its disk counted when it was added again). Of how
+ * incarnations are told apart: 961, 1450, 5899. The others: of the simulator itself. */
+static const uint64_t kept_seeds[] = {20,  40,  80,   92,   93,   97,   262,  313,  552,  801,
+                                      956, 961, 1104, 1279, 1450, 1714, 1728, 1993, 3802, 5899};
 
 static char last_failure[sizeof(((struct sim *)0)->failure)];
 
 struct totals {
-	uint64_t seeds, failed, simulated_us, steps, elections, committed, answered, crashes,
-	        transfers, changes;
+	uint64_t seeds, failed, simulated_us;
+	struct sim_totals sum;
 };
 
 static void add(struct totals *t, const struct sim *s)
 {
+	const uint64_t *from = (const uint64_t *)&s->totals;
+	uint64_t *to = (uint64_t *)&t->sum;
+
 	t->seeds++;
 	t->simulated_us += s->now_us;
-	t->steps += s->steps;
-	t->elections += s->elections;
-	t->committed += s->committed;
-	t->answered += s->answered;
-	t->crashes += s->crashes;
-	t->transfers += s->transfers;
-	t->changes += s->changes;
-}
-
-static void free_sim(struct sim *s)
-{
-	while (s->n_heap > 0) {
-		struct sim_event *e = s->heap[--s->n_heap];
-
-		if (e->kind == SIM_MESSAGE) {
-			sim_message_free(e->message);
-		} else if (e->kind == SIM_REQUEST) {
-			free(e->request->op);
-			free(e->request);
-		} else if (e->kind == SIM_REPLY) {
-			free(e->reply->data);
-			free(e->reply);
-		}
-		free(e);
-	}
-	for (unsigned i = 0; i < s->plan.servers; i++)
-		server_free(&s->servers[i]);
-	watch_free(s->watch);
-	free(s->heap);
-	free(s->keys);
-	free(s);
+	for (size_t i = 0; i < sizeof(t->sum) / sizeof(uint64_t); i++)
+		to[i] += from[i];
 }
 
 /* --stop: which seed it is that runs, for a check of the code's own that ends the process. */
@@ -81,15 +57,12 @@ static void on_abort(int sig)
 
 static bool run_seed(uint64_t seed, bool verbose, struct totals *t)
 {
-	struct sim *s = mem_zalloc(sizeof(*s));
+	struct sim *s = sim_new(seed);
 	bool ok;
 
-	s->seed = seed;
-	s->rng.s = seed;
 	s->verbose = verbose;
-	s->keys = mem_calloc(SIM_KEYS, sizeof(*s->keys));
-	s->watch = watch_new();
-	sim_plan_draw(&s->plan, &s->rng);
+	if (verbose)
+		plan_print(&s->plan);
 	ok = setjmp(s->failed) == 0;
 	if (ok)
 		sim_run(s);
@@ -106,7 +79,7 @@ static bool run_seed(uint64_t seed, bool verbose, struct totals *t)
 		memcpy(last_failure, s->failure, sizeof(last_failure));
 	/* A failed run jumped out of the middle of something: its memory is left to the process. */
 	if (ok)
-		free_sim(s);
+		sim_free(s);
 	return ok;
 }
 
@@ -125,17 +98,20 @@ static bool parse_range(const char *text, uint64_t *from, uint64_t *to)
 
 static void report(const struct totals *t, uint64_t wall_ns)
 {
+	const struct sim_totals *n = &t->sum;
 	double wall = (double)wall_ns / 1e9, simulated = (double)t->simulated_us / 1e6;
 
 	(void)printf("%llu seeds, %.0f cluster-seconds in %.1f s (%.0f a second), %llu steps, %llu "
-	             "elections, "
-	             "%llu entries committed, %llu answers judged, %llu crashes, %llu transfers, "
-	             "%llu changes of members\n",
+	             "elections, %llu entries committed, %llu answers judged, %llu crashes, %llu "
+	             "transfers, %llu changes of members, %llu cuts of logs, %llu snapshots "
+	             "installed, %llu disks lost, %llu damaged disks refused\n",
 	             (unsigned long long)t->seeds, simulated, wall,
-	             simulated / (wall > 0 ? wall : 1), (unsigned long long)t->steps,
-	             (unsigned long long)t->elections, (unsigned long long)t->committed,
-	             (unsigned long long)t->answered, (unsigned long long)t->crashes,
-	             (unsigned long long)t->transfers, (unsigned long long)t->changes);
+	             simulated / (wall > 0 ? wall : 1), (unsigned long long)n->steps,
+	             (unsigned long long)n->elections, (unsigned long long)n->committed,
+	             (unsigned long long)n->answered, (unsigned long long)n->crashes,
+	             (unsigned long long)n->transfers, (unsigned long long)n->changes,
+	             (unsigned long long)n->cuts, (unsigned long long)n->snapshots,
+	             (unsigned long long)n->wiped, (unsigned long long)n->refused);
 	(void)printf("sim: %llu passed, %llu failed\n", (unsigned long long)(t->seeds - t->failed),
 	             (unsigned long long)t->failed);
 }

@@ -1,71 +1,154 @@
 /* A whole cluster in one process and in virtual time: the real core, the real log on simulated
- * disks, the real state machine on the in-memory engine; a network that drops, delays, duplicates
- * and reorders; partitions, pauses and crashes that lose what was not synced; clients that put,
- * append and read. Everything is drawn from one seed, so a seed replays bit for bit.
+ * disks, the real state machine on engines that lose in a crash what they have not flushed; a
+ * network, clocks, disks and operators at their worst; clients that write, append and read.
+ * Everything is drawn from one seed, so a seed replays bit for bit.
  *
- * world.c: time, network, faults. server.c: one server, driven as src/node/ drives it. client.c:
- * clients and their history. watch.c: the invariants, checked after every step. main.c: seeds and
- * reports. */
+ * What it is made of:
+ *
+ *   world.c     time, the queue of events, the run from start to rest
+ *   plan.c      what the seed decides for a run, and how to overrule it
+ *   net.c       messages on their way
+ *   faults.c    what is done to servers and network, and when
+ *   operator.c  who changes the membership, and replaces servers whose disk is lost
+ *   server.h    one server and its files
+ *   client.c    clients and their history
+ *   watch.h     the invariants
+ *   main.c      seeds and reports; shrink.c: a failure made smaller */
 #ifndef RFS_SIM_SIM_H
 #define RFS_SIM_SIM_H
 
 #include <setjmp.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "../../src/base/buf.h"
 #include "../../src/base/op.h"
 #include "../../src/raft/raft.h"
-#include "../../src/store/store.h"
-#include "../../src/wal/wal.h"
 #include "../support/linear.h"
-#include "../support/memfs.h"
 #include "../support/rng.h"
 
 #define SIM_SERVERS_MAX 7
 #define SIM_CLIENTS_MAX 6
 #define SIM_KEYS        3
 #define SIM_HISTORY_MAX 4096 /* operations on one key */
+#define SIM_FAULTS_MAX  512  /* in one run */
 
 struct sim;
+struct sim_server;
+
+/* ---- the plan ---- */
+
+enum sim_fault {
+	FAULT_CRASH,
+	FAULT_CRASH_ALL,
+	FAULT_DISK_CRASH, /* in the middle of a round of the log's writer */
+	FAULT_PARTITION,
+	FAULT_ONE_WAY,
+	FAULT_BRIDGE, /* two halves that share one server */
+	FAULT_LINK,   /* connections break and come back */
+	FAULT_PAUSE,
+	FAULT_TRANSFER,
+	FAULT_CHANGE, /* of the membership */
+	FAULT_CLOCK_JUMP,
+	FAULT_CLOCK_DRIFT,
+	FAULT_EIO,
+	FAULT_FSYNC,
+	FAULT_SHORT_WRITE,
+	FAULT_FULL,
+	FAULT_HANG,
+	FAULT_ROT,  /* a flipped bit at rest */
+	FAULT_WIPE, /* the same id comes back with an empty disk */
+	SIM_FAULTS,
+};
 
 /* What the seed decided for this run: every run has its own subset of faults and its own rates
  * (swarm testing: Groce et al., ISSTA 2012). Chances in permille, times in microseconds. */
 struct sim_plan {
 	unsigned servers, founders, clients; /* the other servers wait to be added */
+	unsigned run_us;                     /* faults and load */
+	unsigned client_retry_us, client_think_us;
+
 	unsigned drop, duplicate;
-	uint64_t delay_min_us, delay_max_us;
-	unsigned slow_message; /* a message that takes up to half a second */
-	uint64_t disk_min_us, disk_max_us;
-	unsigned slow_disk;      /* a sync that takes up to half a second */
-	uint64_t fault_every_us; /* on average; 0: none */
-	unsigned crash, crash_all, partition, one_way, pause, disk_crash, transfer,
-	        change; /* weights among faults */
-	unsigned client_retry_us;
-	uint64_t run_us; /* faults and load */
+	unsigned delay_min_us, delay_max_us;
+	unsigned slow_message; /* takes up to half a second */
+	unsigned old_message;  /* comes when several terms may have passed */
+
+	unsigned disk_min_us, disk_max_us;
+	unsigned slow_disk; /* a sync that takes up to half a second */
+	unsigned segment_bytes;
+	unsigned uncommitted_max;
+
+	unsigned flush_every_us, flush_us; /* of the state machine */
+	unsigned margin;                   /* entries of the log kept below the last flush */
+	unsigned fine_cut;                 /* the core forgets more than whole segments */
+	unsigned careless_cut;             /* whatever snapshots are on their way */
+	unsigned rocks;                    /* the state machines are on RocksDB */
+	unsigned raise;                    /* the cluster's protocol version, under way */
+
+	unsigned chunk_bytes, window; /* of a snapshot on its way */
+	unsigned damage;              /* a chunk arrives damaged */
+	unsigned install_crash;       /* somewhere in the switch to a snapshot */
+
+	unsigned fault_every_us; /* on average; 0: none */
+	unsigned weights[SIM_FAULTS];
 };
 
+/* plan.c */
+void plan_draw(struct sim_plan *p, struct rng *r);
+/* "drop=0,clients=1,crash=0": set what is named; false: no such thing. */
+bool plan_set(struct sim_plan *p, const char *text);
+void plan_print(const struct sim_plan *p);
+size_t plan_knobs(void); /* what plan_set() knows, by number */
+const char *plan_knob_name(size_t i);
+unsigned plan_knob(const struct sim_plan *p, size_t i);
+
+/* ---- events ---- */
+
 enum sim_event_kind {
-	SIM_TICK,    /* server: its core's deadline */
-	SIM_DISK,    /* server: a round of its log's writer is done */
-	SIM_POLL,    /* server: it hears what its log's writer has done */
-	SIM_MESSAGE, /* server: a message arrives */
-	SIM_REQUEST, /* server: a client's request arrives */
-	SIM_REPLY,   /* client: an answer arrives */
-	SIM_CLIENT,  /* client: time to think, or to try again */
-	SIM_FAULT,   /* world: the next fault */
-	SIM_RESTART, /* server */
-	SIM_RESUME,  /* server */
-	SIM_HEAL,    /* world: all links */
-	SIM_OPERATE, /* world: after the faults, an operator who wants every server to vote */
+	/* of one life of a server */
+	SIM_TICK,    /* its core's deadline */
+	SIM_DISK,    /* a round of its log's writer is done */
+	SIM_POLL,    /* it hears what its log's writer has done */
+	SIM_FLUSH,   /* its state machine is to be flushed */
+	SIM_FLUSHED, /* … is */
+	SIM_SEND,    /* it looks after the snapshots it sends */
+	SIM_INSTALL, /* a snapshot that it has received is on its disk */
+	/* of a server */
+	SIM_MESSAGE,
+	SIM_PART,    /* of a snapshot, or the answer to one */
+	SIM_REQUEST, /* a client's */
+	SIM_RESTART,
+	SIM_RESUME,
+	SIM_ROOM, /* there is room on its disk again */
+	/* of a client */
+	SIM_REPLY,
+	SIM_CLIENT, /* time to think, or to try again */
+	/* of the world */
+	SIM_FAULT,
+	SIM_HEAL, /* all links */
+	SIM_OPERATE,
 };
 
 struct sim_message {
 	struct raft_msg msg;
+	uint64_t incarnation;       /* the sender's */
 	struct raft_entry *entries; /* with their payloads, one allocation */
+};
+
+struct sim_part {
+	raft_id from, to;
+	uint64_t incarnation; /* the sender's */
+	raft_term term;
+	uint64_t transfer; /* number of it, unique in the run */
+	bool answer, installed;
+	struct raft_pos pos; /* of the snapshot */
+	uint64_t number;     /* of the chunk; answer: of the one that is wanted next */
+	struct buf chunk;
 };
 
 struct sim_request {
 	unsigned client;
 	uint64_t id, session, seq, lowest;
+	raft_index committed; /* by anybody when it was asked */
 	struct fs_op *op;
 };
 
@@ -81,63 +164,17 @@ struct sim_event {
 	uint64_t at_us, order;
 	enum sim_event_kind kind;
 	unsigned who;
-	uint64_t life; /* of the server it was meant for: an older one's disk and timer events are
-	                  void */
+	uint64_t life; /* of the server it was meant for; a client's timer: its number */
 	union {
 		struct sim_message *message;
+		struct sim_part *part;
 		struct sim_request *request;
 		struct sim_reply *reply;
+		uint64_t number;
 	};
 };
 
-struct sim_pending {
-	struct raft_pos pos;
-	unsigned client;
-	uint64_t id;
-};
-
-struct sim_read {
-	uint64_t ctx;
-	bool ready;
-	raft_index index;
-	unsigned client;
-	uint64_t id;
-	struct fs_op *op;
-};
-
-struct sim_server {
-	struct sim *sim;
-	raft_id id;
-	unsigned at; /* index of this server */
-	bool up, paused;
-	uint64_t life;
-	struct memfs *disk;
-	struct wal *wal;
-	struct store *store;
-	struct raft *raft;
-	struct raft_out out;
-	struct raft_conf conf_before; /* in force before the present step */
-	enum raft_role role;
-	uint64_t tick_at_us;
-	bool disk_busy;
-	bool dying; /* the next disk round is cut by a power failure */
-	struct sim_pending *pending;
-	size_t n_pending, cap_pending;
-	struct sim_read *reads;
-	size_t n_reads, cap_reads;
-	uint64_t next_ctx;
-	struct sim_event **held; /* what arrives while it is paused */
-	size_t n_held, cap_held;
-
-	/* what watch.c remembers of it */
-	raft_term seen_term, said_term, led_term;
-	raft_id seen_vote; /* in seen_term */
-	raft_index seen_commit, seen_applied, led_last;
-	raft_term *durable_terms; /* of the log it has reported durable, across lives */
-	raft_index durable, cap_durable;
-	raft_term *disk_terms; /* of the log as its disk has it */
-	raft_index disk_last, disk_changed, cap_disk;
-};
+/* ---- clients ---- */
 
 enum sim_client_phase { CLIENT_OPENING, CLIENT_RESOLVING, CLIENT_WORKING, CLIENT_DONE };
 
@@ -148,6 +185,7 @@ struct sim_client {
 	unsigned server; /* whom it will ask */
 	bool busy;
 	uint64_t request_id, request_seq;
+	raft_index committed; /* by anybody when it first asked */
 	uint64_t asked_us, deadline_us;
 	struct fs_op op;
 	char name[16];
@@ -163,9 +201,11 @@ struct sim_key {
 	size_t n;
 };
 
-struct sim_entry_key {
-	raft_index index;
-	raft_term term;
+/* ---- the world ---- */
+
+struct sim_totals {
+	uint64_t steps, elections, committed, answered, crashes, transfers, changes, snapshots,
+	        cuts, wiped, refused;
 };
 
 struct sim {
@@ -175,55 +215,69 @@ struct sim {
 	uint64_t now_us, order;
 	struct sim_event **heap;
 	size_t n_heap, cap_heap;
-	struct sim_server servers[SIM_SERVERS_MAX];
+	struct sim_server *servers;
 	struct sim_client clients[SIM_CLIENTS_MAX];
 	struct sim_key *keys;
 	bool blocked[SIM_SERVERS_MAX][SIM_SERVERS_MAX];
-	bool calm; /* faults are over */
-	uint64_t next_value;
+	bool calm;     /* faults are over */
+	bool operated; /* an operator is at work, and will not leave */
+	unsigned n_faults;
+	bool masked[SIM_FAULTS_MAX]; /* faults that do not happen */
+	uint64_t next_value, next_transfer;
 	struct sim_watch *watch;
 	bool verbose;
 	jmp_buf failed;
 	char failure[512];
-	/* for the report */
-	uint64_t steps, elections, committed, answered, crashes, transfers, changes;
+	struct sim_totals totals;
 };
 
 /* world.c */
-void sim_run(struct sim *s);
-void sim_plan_draw(struct sim_plan *p, struct rng *r);
+struct sim *sim_new(uint64_t seed);
+void sim_run(struct sim *s); /* sim_fail() leaves it by s->failed */
+void sim_free(struct sim *s);
 struct sim_event *sim_post(struct sim *s, uint64_t after_us, enum sim_event_kind kind,
                            unsigned who);
-uint64_t sim_now_ms(const struct sim *s);
-void sim_fail(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3), noreturn));
+void sim_event_free(struct sim_event *e);
+void sim_fail(struct sim *s, const char *fmt, ...)
+        __attribute__((format(printf, 2, 3), __noreturn__));
 void sim_trace(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void sim_send(struct sim *s, struct sim_server *from, const struct raft_msg *m);
-void sim_message_free(struct sim_message *m);
 
-/* server.c */
-void server_init(struct sim_server *v, struct sim *s, unsigned at);
-void server_start(struct sim_server *v);
-void server_crash(struct sim_server *v);
-void server_change(struct sim_server *v, const struct raft_conf *conf);
-void server_transfer(struct sim_server *v, raft_id to); /* 0: the best voter */
-void server_free(struct sim_server *v);
-void server_take(struct sim_server *v, struct sim_event *e);
+/* net.c */
+void net_send(struct sim *s, struct sim_server *from, const struct raft_msg *m);
+void net_send_part(struct sim *s, struct sim_server *from, const struct sim_part *part);
+bool net_loses(struct sim *s);
+uint64_t net_delay(struct sim *s); /* of a client's message; servers' may be slow or old as well */
+/* Whether `v` listens to such a message of this incarnation of `from`. */
+bool net_hears(struct sim_server *v, raft_id from, uint64_t incarnation, enum raft_msg_kind kind);
+void net_message_free(struct sim_message *m);
+void net_part_free(struct sim_part *p);
+
+/* faults.c */
+extern const struct sim_fault_kind {
+	const char *name;
+	unsigned odds;   /* permille of the runs that have it */
+	unsigned weight; /* at most, among those of its run */
+	void (*happen)(struct sim *s, struct sim_server *v, struct rng *r);
+} sim_fault_kinds[SIM_FAULTS];
+
+void faults_next(struct sim *s);
+void faults_end(struct sim *s);
+void faults_heal(struct sim *s);
+
+/* operator.c */
+void operator_shuffle(struct sim *s, struct rng *r); /* any membership */
+void operator_start(struct sim *s);
+void operator_work(struct sim *s);
+/* Whether the disk of `v` may be lost, without losing more than a minority of any configuration. */
+bool operator_may_lose(struct sim *s, const struct sim_server *v);
+/* Whether it can be started with the file that names the founders, and not to wait until it is added. */
+bool operator_trusts_file(const struct sim *s, const struct sim_server *v);
+/* `v` learns that `conf` is committed. */
+void operator_committed(struct sim_server *v, const struct raft_conf *conf);
 
 /* client.c */
-void client_take(struct sim *s, struct sim_event *e);
+void client_take(struct sim *s, struct sim_event *e); /* takes `e` */
 bool clients_done(const struct sim *s);
 void clients_judge(struct sim *s);
-
-/* watch.c */
-struct sim_watch *watch_new(void);
-void watch_free(struct sim_watch *w);
-void watch_started(struct sim_server *v, const struct wal_recovered *rec);
-void watch_append(struct sim_server *v, const struct raft_entry *entries, size_t n);
-void watch_message(struct sim_server *v, const struct raft_msg *m);
-void watch_step(struct sim_server *v);
-void watch_synced(struct sim_server *v); /* a round of the log's writer is done */
-void watch_applied(struct sim_server *v);
-void watch_reply(struct sim *s, uint64_t session, uint64_t seq, const struct fs_result *r);
-void watch_end(struct sim *s);
 
 #endif
