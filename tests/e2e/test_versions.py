@@ -1,7 +1,14 @@
 """Servers of two protocol versions in one cluster, side by side: one is held at version 1 (protocol_version_max), as
 it would be before an upgrade or to be able to go back."""
 
+import errno
+
 from harness import Proc, check, equal, limit, program, wait_for
+from rawpeer import REPLY, REQUEST, Peer, fields, frame, hello, message
+
+SESSION_OPEN, PUT, LOCK = 1, 12, 14 # src/base/op.h
+IF_VERSION = 1 << 11                # of version 2: only if the key is at this version, 0: does not exist
+EPRECONDITION, EBUSYLIMIT = -1012, -1009 # src/base/err.h
 
 
 def hold(cluster, version=1):
@@ -66,6 +73,34 @@ def use(m, text):
     (m / "kept").write_text(text)
 
 
+class Client:
+    """Speaks to the leader by hand, so that what a node refuses is not held back by our own client."""
+
+    def __init__(self, cluster):
+        self.peer = Peer(cluster.address(cluster.wait_leader()), hello(cluster.name.encode(), high=2))
+        self.id = self.session = self.seq = 0
+        equal(self.ask(message(f1=SESSION_OPEN, f15=10000)), 0, "error of opening a session")
+        self.session = self.value
+
+    def ask(self, op):
+        """The reply's error; asked again while the node says that it cannot tell yet."""
+        def answer():
+            self.id += 1
+            self.peer.send(frame(REQUEST, message(f1=self.id, f2=self.session, f3=self.seq, f4=self.seq, f5=op)))
+            kind, payload = self.peer.receive()
+            equal(kind, REPLY, "type of the answer")
+            reply = fields(payload)
+            zigzag = reply.get(2, 0)
+            self.error, self.value = zigzag >> 1 ^ -(zigzag & 1), reply.get(4, 0)
+            return self.error != EBUSYLIMIT
+        self.seq += self.session != 0
+        wait_for(answer, 10, "an answer that holds")
+        return self.error
+
+    def put_if_absent(self, name):
+        return self.ask(message(f1=PUT, f2=IF_VERSION, f8=name, f19=b"one"))
+
+
 @limit(90)
 def test_a_mixed_cluster_works_under_a_leader_of_either_version_and_moves_on_when_the_last_node_does(env):
     cluster, held = mixed(env)
@@ -75,8 +110,14 @@ def test_a_mixed_cluster_works_under_a_leader_of_either_version_and_moves_on_whe
         check("1 of 2" in cluster.ctl("status").stdout.decode(), "raftctl status does not show that two nodes are held back")
         lead(cluster, 3)
         use(m, "old")
+        equal(Client(cluster).put_if_absent(b"new"), -errno.EOPNOTSUPP, "a change of version 2 at the held leader")
         lead(cluster, 1)
         use(m, "new")
+        equal(Client(cluster).put_if_absent(b"new"), -errno.EOPNOTSUPP, "a change of version 2 at a new leader")
+        equal(Client(cluster).ask(message(f1=LOCK, f4=1)), -errno.EOPNOTSUPP, "an operation of version 2")
+        check("it needs protocol version 2, the cluster speaks 1, and node 3 no more than 1" in cluster.nodes[1].said(),
+              "the new leader does not say who holds the cluster back")
+        check(not (m / "new").exists(), "what was refused was done")
         cluster.wait_agreed()
         equal(protocols(cluster), {1: (1, 2), 2: (1, 2), 3: (1, 1)}, "protocol versions")
 
@@ -86,6 +127,10 @@ def test_a_mixed_cluster_works_under_a_leader_of_either_version_and_moves_on_whe
         cluster.start(3)
         wait_protocols(cluster, {1: (2, 2), 2: (2, 2), 3: (2, 2)})
         use(m, "all")
+        client = Client(cluster)
+        equal(client.put_if_absent(b"new"), 0, "the same change once all speak version 2")
+        equal(client.put_if_absent(b"new"), EPRECONDITION, "and again")
+        equal((m / "new").read_bytes(), b"one", "what it wrote")
         cluster.wait_agreed()
         equal((m / "alone").read_text(), "two of three", "what was written before")
 

@@ -458,6 +458,43 @@ END_TEST
 
 /* ---- deadlines ---- */
 
+/* A cluster in the middle of an upgrade: what the leader would not understand is not even sent. */
+START_TEST(test_what_is_newer_than_the_leader_is_refused_and_not_sent)
+{
+	struct fs_op op = {.kind = FS_OP_PUT,
+	                   .name = FS_STR("color"),
+	                   .flags = FS_F_IF_VERSION,
+	                   .data = "blue",
+	                   .data_len = 4};
+	struct got newer = {0}, old;
+	size_t seen;
+
+	for (uint64_t id = 1; id <= 3; id++)
+		fake_node(f, id)->identity.version_max = 1;
+	start(1, 3);
+	put_and_wait();
+	seen = fake_node(f, 1)->n_seen;
+	(void)client_submit(client, &op, LONG_MS, on_answer, &newer);
+	ck_assert_uint_eq(newer.calls, 0);
+	RUN_UNTIL(newer.calls == 1);
+	ck_assert_int_eq(newer.err, -EOPNOTSUPP);
+	ck_assert_uint_eq(fake_node(f, 1)->n_seen, seen);
+	(void)put(&old, LONG_MS);
+	RUN_UNTIL(old.calls == 1);
+	ck_assert_int_eq(old.err, 0);
+	fake_stop(fake_node(f, 2));
+	fake_node(f, 2)->identity.version_max = 2;
+	fake_start(fake_node(f, 2));
+	fake_elect(f, 2);
+	put_and_wait();
+	memset(&newer, 0, sizeof(newer));
+	(void)client_submit(client, &op, LONG_MS, on_answer, &newer);
+	RUN_UNTIL(newer.calls == 1);
+	ck_assert_int_eq(newer.err, 0);
+	ck_assert_uint_eq(f->n_effects, 4);
+}
+END_TEST
+
 START_TEST(test_without_any_leader_a_deadline_means_certainly_not_done)
 {
 	struct got w, r;
@@ -1021,6 +1058,7 @@ static void add_exactly_once(Suite *s)
 	tcase_add_test(t, test_a_node_silent_for_long_is_dialled_afresh);
 	tcase_add_test(t, test_lowest_follows_the_answers);
 	tcase_add_test(t, test_a_limit_reached_is_tried_again);
+	tcase_add_test(t, test_what_is_newer_than_the_leader_is_refused_and_not_sent);
 	tcase_add_test(t, test_a_thousand_in_flight_survive_a_change_of_leader);
 	tcase_add_test(t, test_eighty_mebibytes_wait_their_turn);
 }

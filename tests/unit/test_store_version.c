@@ -123,6 +123,30 @@ START_TEST(test_a_flag_of_no_known_version_is_answered_and_changes_nothing)
 }
 END_TEST
 
+/* As a node of version 1 does, which takes it for nonsense; later it works. */
+START_TEST(test_an_operation_of_a_newer_version_is_answered_as_unknown_until_the_version_is_raised)
+{
+	struct fs_op op = {.kind = FS_OP_PUT,
+	                   .name = kit_str("a"),
+	                   .flags = FS_F_IF_VERSION,
+	                   .data = "x",
+	                   .data_len = 1};
+	uint64_t before;
+	struct kit k;
+
+	kit_open_memory(&k);
+	before = kit_digest(&k);
+	ck_assert_int_eq(kit_do(&k, &op), -EINVAL);
+	ck_assert_int_eq(kit_do(&k, &(struct fs_op){.kind = FS_OP_LOCK, .ino = FS_ROOT_INO}),
+	                 -EINVAL);
+	ck_assert_uint_eq(kit_digest(&k), before);
+	ck_assert_int_eq(raise_to(&k, 2), 0);
+	ck_assert_int_eq(kit_do(&k, &op), 0);
+	ck_assert_int_eq(kit_do(&k, &op), RFS_EPRECONDITION);
+	kit_close(&k);
+}
+END_TEST
+
 /* ---- snapshots ---- */
 
 static int carry(struct kit *from, const struct store_opts *to, struct rfs_err *err)
@@ -198,6 +222,9 @@ int main(void)
 	tcase_add_test(t, test_a_raised_store_is_found_raised);
 	tcase_add_test(t, test_a_node_that_does_not_speak_the_version_neither_raises_nor_opens);
 	tcase_add_test(t, test_a_flag_of_no_known_version_is_answered_and_changes_nothing);
+	tcase_add_test(
+	        t,
+	        test_an_operation_of_a_newer_version_is_answered_as_unknown_until_the_version_is_raised);
 	tcase_add_loop_test(t, test_a_snapshot_carries_the_version, 0, 2);
 	tcase_add_test(t, test_a_snapshot_of_a_newer_cluster_is_refused);
 	suite_add_tcase(s, t);
