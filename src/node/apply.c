@@ -157,11 +157,15 @@ static bool serve_one(struct node *n, struct node_read *r)
 	return true;
 }
 
+/* Who does not take his answers waits, and gets newer ones later. */
 static bool serve_batch(struct node *n, struct node_read_batch *b)
 {
-	struct node_read *r;
+	struct node_read *r, *next;
 
-	while ((r = b->reads) != NULL) {
+	LL_FOREACH_SAFE(b->reads, r, next)
+	{
+		if (conn_is_choked(r->conn))
+			continue;
 		if (!serve_one(n, r))
 			return false;
 		LL_DELETE(b->reads, r);
@@ -180,6 +184,8 @@ void reads_serve(struct node *n)
 			continue;
 		if (!serve_batch(n, b))
 			return;
+		if (b->reads != NULL)
+			continue;
 		DL_DELETE(n->read_batches, b);
 		free(b);
 	}

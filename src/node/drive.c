@@ -169,6 +169,7 @@ void node_end_turn(struct node *n)
 	peers_flush(n);
 	apply_committed(n);
 	recv_work(n);
+	conns_look_at_choked(n);
 	reads_serve(n);
 	compact_work(n);
 	watch_tell(n);

@@ -1,6 +1,6 @@
 /* The node's inside. node.c: life. recover.c: from the disk to a core. drive.c: events into the core,
  * effects out. peer.c: connections to the other servers. member.c: who they are. admin.c: what
- * operators ask for. serve.c: clients' requests. apply.c: committed entries and reads. compact.c:
+ * operators ask for. conn.c: accepted connections. serve.c: what comes in over them. apply.c: committed entries and reads. compact.c:
  * flushes, and cutting the log. snapshot_send.c, snapshot_recv.c: whole states to and from others.
  * session.c: keep-alives. watch.c, names.c: who is told of changes. version.c: the cluster's protocol version. */
 #ifndef RFS_NODE_NODE_PRIV_H
@@ -35,7 +35,8 @@
 #define NODE_CLIENT_REQUESTS_MAX                                                                   \
 	1024u /* of one connection, unanswered: then its reading pauses                            \
 	       */
-#define NODE_SLOW_SYNC_US 500000u
+#define NODE_CLIENT_QUEUE_BYTES (8u << 20) /* of answers that one has not taken: likewise */
+#define NODE_SLOW_SYNC_US       500000u
 /* A leader's first so many ms, in which a member that nobody has met yet may still come. */
 #define NODE_VERSION_WAIT_MS 5000u
 
@@ -69,7 +70,8 @@ struct node_conn {
 	uint64_t incarnation; /* of the server at the other end */
 	unsigned refs;
 	unsigned unanswered;
-	bool paused;
+	bool paused; /* too many requests without an answer */
+	bool choked; /* too many bytes of answers that it has not taken */
 	bool dirty;
 	struct node_conn *prev, *next;             /* node->conns */
 	struct node_conn *dirty_prev, *dirty_next; /* node->dirty */
@@ -187,6 +189,7 @@ struct node {
 	char address[WIRE_TEXT_MAX];
 	struct node_peer *peers;
 	struct node_conn *conns, *dirty;
+	unsigned n_choked;
 
 	struct wire_arena *arena, *apply_arena;
 	struct raft_entry *scratch; /* entries of an outgoing or applied range */
@@ -296,11 +299,18 @@ void recv_take(struct node *n, const struct wire_snapshot *s);
 void recv_work(struct node *n);
 void recv_stop(struct node *n);
 
+/* conn.c */
+void conn_unref(struct node_conn *c);
+void conn_gone(struct node_conn *c);      /* closed: out of the list */
+void conn_taken(struct node_conn *c);     /* a request that will be answered */
+void conn_answered(struct node_conn *c);  /* … was; gives the reference back */
+bool conn_is_choked(struct node_conn *c); /* takes no more answers for now */
+void conns_look_at_choked(struct node *n);
+void conn_mark_dirty(struct node_conn *c); /* something was put into it */
+void conns_flush(struct node *n);
+
 /* serve.c */
 extern const struct net_handler node_accept_handler;
-void conn_unref(struct node_conn *c);
-void conn_mark_dirty(struct node_conn *c);
-void conns_flush(struct node *n);
 void serve_propose_gathered(struct node *n);
 void serve_read_gathered(struct node *n);
 void serve_reply(struct node_conn *c, uint64_t req_id, const struct fs_result *res);
@@ -310,8 +320,6 @@ void serve_fail_pending(struct node *n, int code);
 int serve_command(struct node *n, const struct fs_op *op);
 void serve_version(struct node *n, uint32_t version); /* as leader, before the turn's proposal */
 void serve_push_status(struct node *n);               /* to every client: members have changed */
-void conn_taken(struct node_conn *c);                 /* a request that will be answered */
-void conn_answered(struct node_conn *c);              /* … was; gives the reference back */
 void pending_push(struct node_pending_ring *r, struct node_pending p);
 bool pending_take(struct node_pending_ring *r, raft_index index, struct node_pending *out);
 

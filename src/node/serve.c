@@ -21,36 +21,6 @@ static struct node_conn *conn_of(struct net_conn *net)
 	return c;
 }
 
-void conn_unref(struct node_conn *c)
-{
-	rfs_check(c->refs > 0);
-	if (--c->refs == 0)
-		free(c);
-}
-
-void conn_mark_dirty(struct node_conn *c)
-{
-	if (c->dirty)
-		return;
-	c->dirty = true;
-	c->refs++;
-	DL_APPEND2(c->node->dirty, c, dirty_prev, dirty_next);
-}
-
-void conns_flush(struct node *n)
-{
-	struct node_conn *c, *next;
-
-	DL_FOREACH_SAFE2(n->dirty, c, next, dirty_next)
-	{
-		DL_DELETE2(n->dirty, c, dirty_prev, dirty_next);
-		c->dirty = false;
-		if (c->net != NULL)
-			net_conn_flush(c->net);
-		conn_unref(c);
-	}
-}
-
 static void accept_on_ready(struct net_conn *net, uint64_t peer_id, uint64_t peer_incarnation)
 {
 	struct node *n = net_conn_ctx(net);
@@ -79,33 +49,11 @@ static void accept_on_close(struct net_conn *net, const struct rfs_err *err)
 	else
 		log_debug("connection from %s closed: %s", net_conn_name(net), err->msg);
 	c->net = NULL;
-	DL_DELETE(c->node->conns, c);
+	conn_gone(c);
 	conn_unref(c);
 }
 
 /* ---- answers ---- */
-
-void conn_answered(struct node_conn *c)
-{
-	rfs_check(c->unanswered > 0);
-	c->unanswered--;
-	if (c->paused && c->unanswered <= NODE_CLIENT_REQUESTS_MAX / 2) {
-		c->paused = false;
-		if (c->net != NULL)
-			net_conn_pause(c->net, false);
-	}
-	conn_unref(c);
-}
-
-void conn_taken(struct node_conn *c)
-{
-	c->refs++;
-	c->unanswered++;
-	if (!c->paused && c->unanswered >= NODE_CLIENT_REQUESTS_MAX) {
-		c->paused = true;
-		net_conn_pause(c->net, true);
-	}
-}
 
 static void put_reply(struct node_conn *c, uint64_t req_id, const struct fs_result *res, bool hint)
 {
