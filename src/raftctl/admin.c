@@ -27,7 +27,7 @@ int ctl_admin(struct ctl *ctl, const struct config_node *node, const struct wire
 
 	text[0] = '\0';
 	client_admin(ctl->client, node, what, ctl->timeout_ms, on_answer, &w);
-	while (!w.done)
+	while (!w.done) /* an interrupt does not take it back: it ends by its deadline */
 		ctl_turn(ctl, 1000);
 	return w.code;
 }

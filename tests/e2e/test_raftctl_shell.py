@@ -8,7 +8,7 @@ import re
 import subprocess
 import time
 
-from harness import Failure, check, equal, free_ports, limit, program, run, sanitizer_env, slow, text_of, wait_for
+from harness import Failure, Proc, check, equal, free_ports, limit, program, run, sanitizer_env, slow, text_of, wait_for
 
 
 def shell(cluster, script, *args, code=0, data=None):
@@ -243,6 +243,66 @@ def test_ctrl_c_ends_a_command_and_not_the_shell(env):
         equal(t.end(), 0, "exit code")
         c.start(2, 3)
         c.wait_ready()
+
+
+ALLOW = "\n[debug]\nallow_suspend = true\n"
+
+
+@limit(60)
+def test_suspend_in_a_session_makes_another_node_lead(env):
+    with env.cluster(more=ALLOW) as c:
+        leader = c.wait_leader()
+        out, err = shell(c, f"""connect {c.address(leader)}
+getleader
+setval key1 100
+suspend 2
+getleader
+getval key1
+set key1 200
+get key1
+quit
+""")
+        lines = out.splitlines()
+        equal(lines[1], f"{leader} {c.address(leader)}", "the first getleader")
+        check(re.fullmatch(r"\d+ 127\.0\.0\.1:\d+", lines[3]) and lines[3] != lines[1], f"getleader behind suspend: {out} {err}")
+        equal([lines[4], lines[5]], ["100", "200"], "values behind suspend")
+        wait_for(lambda: len(c.status()) == 3, 10, "the suspended node to return")
+        c.wait_ready()
+        other = next(id for id in c.ids if id != c.wait_leader())
+        shell(c, f"suspend {other} 0.5\n")
+        out, err = shell(c, "suspend x\n", code=2)
+        check("seconds" in err, f"suspend x: {err}")
+        c.ctl("suspend", code=2)
+        c.ctl("suspend", "1", "2", "3", code=2)
+        wait_for(lambda: len(c.status()) == 3, 10, "the suspended node to return")
+
+
+def test_suspend_is_refused_where_it_is_not_allowed(env, shared):
+    _, err = shell(shared.cluster, "suspend 1\n", code=4)
+    check("allow_suspend" in err, f"it does not say how to allow it: {err}")
+
+
+@limit(90)
+def test_a_session_goes_on_while_a_server_is_added_and_another_removed(env):
+    with env.cluster() as c:
+        port = free_ports(1)[0]
+        new = Proc("raftd 4", [program("raftd"), "--join", c.address(1), "--id", "4", "--listen", f"127.0.0.1:{port}", "--data-dir", env.dir / "four"],
+                   env.dir / "node4.log")
+        leader = c.wait_leader()
+        gone = next(id for id in c.ids if id != leader)
+        out, err = shell(c, f"""set k/1 one
+member add 4 127.0.0.1:{port} --timeout 30
+set k/2 two
+get k/1 --json
+member remove {gone} --timeout 30
+set k/3 three
+delete k/2
+show k/
+member list --json
+""")
+        check(out.count("k/1: one\nk/3: three\n") == 1 and '"value": "one"' in out, f"what the session printed: {out} {err}")
+        equal({m["id"] for m in json.loads(out[out.rindex('{\n  "members"'):])["members"]}, set(c.ids) - {gone} | {4}, "members")
+        new.terminate()
 
 
 def test_ls_get_out_and_show_prefix(env, shared):
