@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include "events.h"
 #include "handle.h"
 #include "ops.h"
 #include "reply.h"
@@ -20,11 +21,12 @@ enum virtual_file {
 	VIRTUAL_MEMBERS,
 	VIRTUAL_VERSION,
 	VIRTUAL_LAST_ERROR,
+	VIRTUAL_EVENTS,
 	VIRTUAL_FILES
 };
 
-static const char *const file_names[VIRTUAL_FILES] = {"status", "leader", "members", "version",
-                                                      "last_error"};
+static const char *const file_names[VIRTUAL_FILES] = {"status",  "leader",     "members",
+                                                      "version", "last_error", "events"};
 
 /* Somebody whose open(2) waits for the nodes' answers. */
 struct virtual_waiter {
@@ -222,20 +224,33 @@ static void put_contents(const struct mount *m, enum virtual_file which, struct 
 	case VIRTUAL_MEMBERS: put_members(m, b); break;
 	case VIRTUAL_VERSION: buf_printf(b, "%s\n", RAFTFS_VERSION); break;
 	case VIRTUAL_LAST_ERROR: put_last_error(m, b); break;
+	case VIRTUAL_EVENTS: /* events.c */
 	case VIRTUAL_FILES: break;
 	}
+}
+
+void virtual_reply_open(struct mount *m, fuse_req_t req, const struct fuse_file_info *fi,
+                        const struct buf *text)
+{
+	struct fuse_file_info reply = *fi;
+	struct file *f = file_new_plain(m);
+
+	if (text->len > 0)
+		buf_put(&f->text, text->data, text->len);
+	op_fill_open_reply(&reply, f);
+	if (fuse_reply_open(req, &reply) != 0)
+		file_release(m, f);
 }
 
 static void reply_open(struct mount *m, fuse_req_t req, enum virtual_file which,
                        const struct fuse_file_info *fi)
 {
-	struct fuse_file_info reply = *fi;
-	struct file *f = file_new_plain(m);
+	struct buf text;
 
-	put_contents(m, which, &f->text);
-	op_fill_open_reply(&reply, f);
-	if (fuse_reply_open(req, &reply) != 0)
-		file_release(m, f);
+	buf_init(&text);
+	put_contents(m, which, &text);
+	virtual_reply_open(m, req, fi, &text);
+	buf_free(&text);
 }
 
 /* ---- asking the nodes ---- */
@@ -336,6 +351,8 @@ void virtual_open(struct mount *m, fuse_req_t req, fuse_ino_t ino, const struct 
 		(void)fuse_reply_err(req, EACCES);
 	else if (which == VIRTUAL_STATUS || which == VIRTUAL_LEADER || which == VIRTUAL_MEMBERS)
 		wait_for_poll(m, req, which, fi);
+	else if (which == VIRTUAL_EVENTS)
+		events_open(m, req, fi);
 	else
 		reply_open(m, req, which, fi);
 }

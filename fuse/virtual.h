@@ -5,6 +5,8 @@
  *   members     a line a node: "1 127.0.0.1:7001 voter leader", follower …, or unreachable
  *   status      "key: value" lines
  *   version     of this program
+ *   events      the latest changes, a line each as `raftctl watch` prints them, as of open(2); to follow
+ *               them there is `raftctl watch`
  *   last_error  the last request that the cluster did not answer, and when; empty if there was none
  *
  * A file's contents are made at open(2) and stay as they are for that handle; sizes are 0, as in
@@ -34,6 +36,10 @@ void virtual_getattr(struct mount *m, fuse_req_t req, fuse_ino_t ino);
 void virtual_open(struct mount *m, fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *fi);
 void virtual_read(fuse_req_t req, size_t size, off_t off, const struct fuse_file_info *fi);
 void virtual_readdir(struct mount *m, fuse_req_t req, size_t size, off_t off);
+
+/* Answer open(2) of a file with these contents; `text` is copied. */
+void virtual_reply_open(struct mount *m, fuse_req_t req, const struct fuse_file_info *fi,
+                        const struct buf *text);
 
 /* The mount ends: whoever waits for a file to open gets ENOTCONN. */
 void virtual_abandon(struct mount *m);

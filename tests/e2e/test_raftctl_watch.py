@@ -65,6 +65,15 @@ def test_each_kind_of_change_is_a_line(env, shared):
     equal(lines[-1][1].rsplit(" v", 1)[1], str(end), "version of the last change")
 
 
+def test_the_mount_shows_the_latest_changes(env, shared):
+    a, b = shared.fresh()
+    (a / "key").write_text("1")
+    os.rename(a / "key", a / "a\nb")
+    events = (shared.b / ".raft" / "events").read_text()
+    check(f"create {a.name}/key v" in events and f"rename {a.name}/key -> {a.name}/a\\x0ab v" in events, f".raft/events: {events}")
+    equal(events.splitlines()[-1].split()[1], "rename", "the last line")
+
+
 def test_a_prefix_selects_and_count_ends(env, shared):
     c, d = shared.cluster, shared.fresh()[0].name
     start = index_of(c, f"{d}/app/one", "1")

@@ -60,6 +60,16 @@ void client_status(struct client *c, const struct config_node *node, uint64_t ti
 	(void)ctx;
 }
 
+void client_recent(struct client *c, uint32_t most, uint64_t timeout_ms, client_recent_cb cb,
+                   void *ctx)
+{
+	(void)c;
+	(void)most;
+	(void)timeout_ms;
+	(void)cb;
+	(void)ctx;
+}
+
 static void answer(size_t i, int code)
 {
 	const struct fs_result res = {.err = code};
