@@ -35,6 +35,7 @@ const char *fs_op_name(enum fs_op_kind kind)
 	case FS_OP_RELEASE: return "release";
 	case FS_OP_PUT: return "put";
 	case FS_OP_DELETE: return "delete";
+	case FS_OP_TXN: return "transaction";
 	case FS_OP_LOCK: return "lock";
 	case FS_OP_UNLOCK: return "unlock";
 	case FS_OP_LOCK_CANCEL: return "lock-cancel";
@@ -97,6 +98,7 @@ static uint32_t kind_version(enum fs_op_kind kind)
 	case FS_OP_UNLOCK:
 	case FS_OP_LOCK_CANCEL:
 	case FS_OP_LOCK_BREAK:
+	case FS_OP_TXN:
 	case FS_OP_LOCK_TEST:
 	case FS_OP_LOCK_AWAIT:
 	case FS_OP_LOCK_LIST:

@@ -70,6 +70,12 @@ enum fs_op_kind {
 	                         * value = bytes copied: less than `size` at the end of the source, and
 	                         * where it is more than FS_COPY_BYTES_MAX */
 
+	FS_OP_TXN = 24, /* data: steps (txn.h), all carried out or none; mode uid gid: of new files.
+	                 * value = how many changes; or, with an error, which step is in the way, from
+	                 * 1 on: RFS_EPRECONDITION (with the attributes of what is there), or as PUT
+	                 * and DELETE. -EINVAL also where changes concern one key twice, or a key and
+	                 * one below it */
+
 	/* Reads. */
 	FS_OP_LOOKUP = 64,   /* parent name -> attr; ".." is the directory above */
 	FS_OP_GETATTR = 65,  /* ino -> attr */

@@ -276,6 +276,7 @@ static int check_request(const struct wire_request *r)
 	case FS_OP_RELEASE:
 	case FS_OP_PUT:
 	case FS_OP_DELETE:
+	case FS_OP_TXN:
 	case FS_OP_LOCK:
 	case FS_OP_UNLOCK:
 	case FS_OP_LOCK_CANCEL:

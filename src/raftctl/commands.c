@@ -10,6 +10,7 @@ const struct ctl_command *const ctl_commands[] = {
 	&cmd_show,
 	&cmd_ls,
 	&cmd_watch,
+	&cmd_txn,
 	&cmd_leader,
 	&cmd_status,
 	&cmd_getleader,

@@ -111,6 +111,20 @@ static int check_version(struct store *s, const struct fs_op *op, const struct s
 	return RFS_EPRECONDITION;
 }
 
+int store_check_put(struct store *s, const struct fs_op *op, uint32_t puts)
+{
+	struct store_inode dir;
+	struct store_path p;
+	int rc;
+
+	if ((rc = store_path_walk(s, op->name, &p)) != 0 || (rc = check_target(&p)) != 0 ||
+	    p.slot.found)
+		return rc;
+	if (store_inode_load(s, p.dir, STORE_FAILED, &dir) != 0)
+		return STORE_FAILED;
+	return dir.attr.nlink >= STORE_DIR_LINKS_MAX - puts ? -EMLINK : 0;
+}
+
 int store_op_put(struct store *s, const struct fs_op *op, struct fs_result *res)
 {
 	struct store_inode n;
@@ -253,19 +267,35 @@ static int remove_named(struct store *s, const struct store_path *p, struct stor
 	return store_inode_free(s, n);
 }
 
+static int find_to_delete(struct store *s, const struct fs_op *op, struct store_path *p,
+                          struct store_inode *n)
+{
+	if (!p->slot.found)
+		return -ENOENT;
+	if (store_inode_load_entry(s, &p->slot, n) != 0)
+		return STORE_FAILED;
+	if (S_ISDIR(n->attr.mode) && n->entries != 0 && (op->flags & FS_F_RECURSIVE) == 0)
+		return -ENOTEMPTY;
+	return 0;
+}
+
+int store_check_delete(struct store *s, const struct fs_op *op)
+{
+	struct store_inode n;
+	struct store_path p;
+	int rc = store_path_walk(s, op->name, &p);
+
+	return rc != 0 ? rc : find_to_delete(s, op, &p, &n);
+}
+
 int store_op_delete(struct store *s, const struct fs_op *op, struct fs_result *res)
 {
 	struct store_inode n;
 	struct store_path p;
 	int rc = store_path_walk(s, op->name, &p);
 
-	if (rc != 0 || (rc = check_version(s, op, &p, res)) != 0)
+	if (rc != 0 || (rc = check_version(s, op, &p, res)) != 0 ||
+	    (rc = find_to_delete(s, op, &p, &n)) != 0)
 		return rc;
-	if (!p.slot.found)
-		return -ENOENT;
-	if (store_inode_load_entry(s, &p.slot, &n) != 0)
-		return STORE_FAILED;
-	if (S_ISDIR(n.attr.mode) && n.entries != 0 && (op->flags & FS_F_RECURSIVE) == 0)
-		return -ENOTEMPTY;
 	return remove_named(s, &p, &n, &res->value);
 }

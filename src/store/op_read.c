@@ -213,6 +213,7 @@ static int answer(struct store *s, const struct fs_op *op, struct fs_result *res
 	case FS_OP_RELEASE:
 	case FS_OP_PUT:
 	case FS_OP_DELETE:
+	case FS_OP_TXN:
 	case FS_OP_LOCK:
 	case FS_OP_UNLOCK:
 	case FS_OP_LOCK_CANCEL:

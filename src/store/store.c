@@ -178,6 +178,7 @@ static int change(struct store *s, const struct store_cmd *cmd, struct fs_result
 	case FS_OP_RELEASE: return store_op_release(s, op, res);
 	case FS_OP_PUT: return store_op_put(s, op, res);
 	case FS_OP_DELETE: return store_op_delete(s, op, res);
+	case FS_OP_TXN: return store_op_txn(s, op, res);
 	case FS_OP_LOCK: return store_op_lock(s, op, cmd->seq, res);
 	case FS_OP_UNLOCK: return store_op_unlock(s, op, res);
 	case FS_OP_LOCK_CANCEL: return store_op_lock_cancel(s, op);

@@ -267,6 +267,11 @@ int store_op_write(struct store *s, const struct fs_op *op, struct fs_result *re
 int store_op_release(struct store *s, const struct fs_op *op, struct fs_result *res);
 int store_op_put(struct store *s, const struct fs_op *op, struct fs_result *res);
 int store_op_delete(struct store *s, const struct fs_op *op, struct fs_result *res);
+int store_op_txn(struct store *s, const struct fs_op *op, struct fs_result *res);
+/* What would stand against that PUT or DELETE, its version apart. `puts`: how many there will be
+ * before the next check. */
+int store_check_put(struct store *s, const struct fs_op *op, uint32_t puts);
+int store_check_delete(struct store *s, const struct fs_op *op);
 int store_op_lock(struct store *s, const struct fs_op *op, uint64_t seq, struct fs_result *res);
 int store_op_unlock(struct store *s, const struct fs_op *op, struct fs_result *res);
 int store_op_lock_cancel(struct store *s, const struct fs_op *op);
