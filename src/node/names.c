@@ -20,6 +20,7 @@ struct name {
 struct names {
 	struct name *by_ino;
 	size_t n;
+	bool incomplete; /* some did not fit */
 	/* A tree is removed from its top: what is gone is still needed for the paths below it, until
 	 * the next entry. */
 	struct name *dead;
@@ -63,6 +64,7 @@ static void forget_all(struct names *t)
 	struct name *n, *next, *more;
 
 	t->dead = NULL;
+	t->incomplete = false;
 	HASH_ITER (hh, t->by_ino, n, next) {
 		HASH_DEL(t->by_ino, n);
 		for (; n != NULL; n = more) {
@@ -86,6 +88,7 @@ static void add(struct names *t, uint64_t parent, struct fs_str text, uint64_t i
 {
 	struct name *n, *first;
 
+	t->incomplete = t->incomplete || t->n >= NAMES_MAX;
 	if (t->n >= NAMES_MAX)
 		return;
 	n = mem_zalloc(sizeof(*n) + text.len);
@@ -175,7 +178,7 @@ static void put_path(const struct names *t, uint64_t dir, struct fs_str name, st
 	buf_put(b, name.p, name.len);
 }
 
-void names_follow(struct names *t, const struct store_change *c, struct buf *path,
+bool names_follow(struct names *t, const struct store_change *c, struct buf *path,
                   struct buf *old_path)
 {
 	const struct name *n;
@@ -198,4 +201,5 @@ void names_follow(struct names *t, const struct store_change *c, struct buf *pat
 		take_out(t, c->old_parent, c->old_name, c->ino);
 		break;
 	}
+	return path->len > 0 || c->name.len > 0 || t->incomplete;
 }

@@ -115,8 +115,8 @@ void watch_change(void *ctx, const struct store_change *c)
 	w->index = c->index;
 	buf_clear(&w->path);
 	buf_clear(&w->old_path);
-	names_follow(w->names, c, &w->path, &w->old_path);
-	push(w, c);
+	if (names_follow(w->names, c, &w->path, &w->old_path))
+		push(w, c);
 }
 
 /* The first event at or behind a position; w->n if there is none. */

@@ -50,6 +50,9 @@ def test_each_kind_of_change_is_a_line(env, shared):
     os.link(a / "moved", a / "hard")
     os.unlink(a / "moved")
     (a / "hard").write_text("three")
+    with open(a / "nameless", "w") as f: # no key any more, so no change of one
+        os.unlink(a / "nameless")
+        f.write("x")
     c.ctl("delete", "--recursive", f"{d}/other")
     end = index_of(c, f"{d}/end", "1")
     w = Watch(c, f"{d}/", "--from", start)
@@ -60,7 +63,7 @@ def test_each_kind_of_change_is_a_line(env, shared):
     said = [s for i, s in enumerate(said) if i == 0 or said[i - 1] != s] # echo > file may be two modifies
     equal(said, [f"create {d}/begin", f"create {d}/file", f"modify {d}/file", f"rename {d}/file -> {d}/moved", f"create {d}/dir",
                  f"create {d}/dir/in side", f"modify {d}/dir/in side", f"rename {d}/dir -> {d}/other", f"modify {d}/other/in side",
-                 f"create {d}/hard", f"remove {d}/moved", f"modify {d}/hard", f"remove {d}/other", f"remove {d}/other/in side", f"create {d}/end"], "changes")
+                 f"create {d}/hard", f"remove {d}/moved", f"modify {d}/hard", f"create {d}/nameless", f"remove {d}/nameless", f"remove {d}/other", f"remove {d}/other/in side", f"create {d}/end"], "changes")
     equal([int(i) for i, _ in lines], sorted(int(i) for i, _ in lines), "indexes in order")
     equal(lines[-1][1].rsplit(" v", 1)[1], str(end), "version of the last change")
 
