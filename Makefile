@@ -57,9 +57,10 @@ GOLDEN_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard tests/golden/*.c))
 SIM_OBJ     := $(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/*.c))
 GOLDEN      := $(if $(GOLDEN_OBJ),$(B)/golden)
 SIM         := $(if $(SIM_OBJ),$(B)/simulator)
+EXERCISE    := $(B)/exercise
 FUZZERS     := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all up down test check-programs sim mutants sim-mutants known-bugs bench fuzz asan tsan tidy format cov install help \
+.PHONY: all up down test check-programs exercise sim mutants sim-mutants known-bugs bench fuzz asan tsan tidy format cov install help \
 	clean deps deps-test deps-dev
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -136,7 +137,10 @@ $(B)/simulator: $(SIM_OBJ) $(SUPPORT) $(LIB)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  LD   $@';) $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(SUPPORT) $(LIB) $(LDLIBS)
 
-check-programs: $(PROGRAMS) $(HELPER) $(UNIT) $(GOLDEN) $(SIM)
+$(EXERCISE): $(B)/tests/exercise/exercise.o
+	$(if $(V),,@echo '  LD   $@';) $(CC) $(LDFLAGS) -o $@ $<
+
+check-programs: $(PROGRAMS) $(HELPER) $(UNIT) $(GOLDEN) $(SIM) $(EXERCISE)
 
 ## test: everything that fits in ten minutes; the last line counts it
 test: deps-test
@@ -147,6 +151,12 @@ test: deps-test
 sim: deps-test
 	@$(MAKE) --no-print-directory $(SIM)
 	$(SIM) --seeds $(SEEDS)
+
+## exercise: EXERCISE_OPS=1000000 random operations on two mounts, against a model (EXERCISE_SEED=n)
+exercise: deps-test
+	@$(MAKE) --no-print-directory check-programs
+	@B='$(B)' RAFTFS_BIN='$(abspath $(BIN))' EXERCISE_OPS=$(or $(EXERCISE_OPS),1000000) \
+		EXERCISE_SEED=$(or $(EXERCISE_SEED),1) /usr/bin/python3 tests/e2e/run.py -v -k exercise.*two_mounts
 
 ## mutants: does the simulator find each of the defects in tests/mutants? (also: sim-mutants)
 mutants sim-mutants: deps-test
