@@ -214,6 +214,19 @@ bool inode_is_truncated_for(const struct inode *i, pid_t pid)
 	return false;
 }
 
+bool file_takes_probe(const struct inode *i, pid_t tid)
+{
+	struct file *f;
+
+	DL_FOREACH (i->files, f) {
+		if (f->pid == tid && f->owes_truncation && !f->probed) {
+			f->probed = true;
+			return true;
+		}
+	}
+	return false;
+}
+
 /* ---- who else holds the descriptor ---- */
 
 /* A field of /proc/PID/fdinfo/N; false if it is not there. */

@@ -26,8 +26,9 @@ struct file {
 	pid_t pid;           /* who opened it */
 	uid_t uid;
 	bool owes_truncation;
-	struct buf text;          /* .raft/: its contents, as of open */
-	uint64_t end;             /* a directory: where its listing has ended; 0: not known */
+	bool probed;     /* the kernel has asked whether the truncation takes capabilities away */
+	struct buf text; /* .raft/: its contents, as of open */
+	uint64_t end;    /* a directory: where its listing has ended; 0: not known */
 	struct file *prev, *next; /* inode->files, or mount->plain_files */
 };
 
@@ -50,6 +51,10 @@ bool file_is_held_by(const struct mount *m, const struct file *f, pid_t pid);
  * written yet: it, and only it, is to see size 0. (The kernel does not tell which descriptor an
  * fstat(2) came through.) */
 bool inode_is_truncated_for(const struct inode *i, pid_t pid);
+
+/* Whether the kernel, inside the open(2) with O_TRUNC of thread `tid`, asks for the inode's capabilities, to take them
+ * away: the truncation does that at apply, so the answer may be that there are none. Once a handle. */
+bool file_takes_probe(const struct inode *i, pid_t tid);
 
 /* Called by request.c. Before `op` is sent: true if `r` must wait (it is then in the inode's
  * queue); otherwise `op` may have got FS_F_TRUNC. */

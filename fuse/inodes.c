@@ -172,6 +172,17 @@ struct inode *inode_open_by_name(struct inode_table *t, uint64_t parent, struct 
 	return n != NULL && n->inode->files != NULL ? n->inode : NULL;
 }
 
+bool inode_known_as(const struct inode *i, char name[FS_NAME_BYTES_MAX + 1])
+{
+	const struct inode_name *n = i->names != NULL ? i->names->prev : NULL; /* the newest */
+
+	if (n == NULL)
+		return false;
+	memcpy(name, n->key + 8, n->key_len - 8);
+	name[n->key_len - 8] = '\0';
+	return true;
+}
+
 static void inode_drop(struct inode_table *t, struct inode *i)
 {
 	/* the analyzer loses sight of what the macros unlink */

@@ -63,6 +63,9 @@ void inode_removed(struct inode_table *t, uint64_t ino);
 /* The inode known by that name, if somebody here has it open; else NULL. */
 struct inode *inode_open_by_name(struct inode_table *t, uint64_t parent, struct fs_str name);
 
+/* A name that `i` was found by; false if none is remembered. */
+bool inode_known_as(const struct inode *i, char name[FS_NAME_BYTES_MAX + 1]);
+
 /* Drop `i` if nothing refers to it any more. */
 void inode_trim(struct inode_table *t, struct inode *i);
 void inode_table_free(struct inode_table *t);

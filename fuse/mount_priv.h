@@ -3,6 +3,7 @@
 #define RFS_FUSE_MOUNT_PRIV_H
 
 #include <time.h>
+#include "failure.h"
 #include "fuse_api.h"
 #include "init.h"
 #include "inodes.h"
@@ -15,6 +16,7 @@
 #define MOUNT_TURN_REQUESTS_MAX                                                                    \
 	64u /* taken from the kernel before the loop looks at the network again */
 #define MOUNT_STOP_GRACE_MS 2000u
+#define MOUNT_KINDS_MAX     128u /* above every enum fs_op_kind */
 
 /* The last answer of one node to a status request. */
 struct mount_node_status {
@@ -65,7 +67,10 @@ struct mount {
 
 	struct mount_silence silences[MOUNT_SILENCES]; /* by pid */
 
-	char last_error[512]; /* the last request that failed for want of an answer; "" */
+	uint64_t asked[MOUNT_KINDS_MAX]; /* requests sent, by enum fs_op_kind */
+
+	char last_error
+	        [FAILURE_TEXT_MAX]; /* the last request that failed for want of an answer; "" */
 	uint64_t last_error_ns, last_error_logged_ms;
 
 	struct mount_node_status status[CONFIG_NODES_MAX];

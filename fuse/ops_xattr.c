@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
-#include "request.h"
+#include "handle.h"
 #include "reply.h"
 #include "virtual.h"
 #include "../src/base/mem.h"
@@ -102,6 +102,16 @@ static void get_done(struct request *r, const struct fs_result *res)
 		reply_bytes(r, res->data, res->data_len);
 }
 
+static bool is_probe(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	const struct inode *i;
+
+	if (size != 0 || strcmp(name, "security.capability") != 0)
+		return false;
+	i = inode_find(&mount_of(req)->inodes, ino);
+	return i != NULL && file_takes_probe(i, fuse_req_ctx(req)->pid);
+}
+
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	const struct request_args a = {
@@ -110,7 +120,9 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	        .size = size,
 	};
 
-	if (!refuse(req, ino, name, ENODATA))
+	if (is_probe(req, ino, name, size))
+		(void)fuse_reply_err(req, ENODATA);
+	else if (!refuse(req, ino, name, ENODATA))
 		request_start(mount_of(req), req, &a);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <utlist.h>
 #include "caller.h"
+#include "failure.h"
 #include "handle.h"
 #include "reply.h"
 #include "../src/base/clock.h"
@@ -38,26 +39,39 @@ void request_done_code(struct request *r, const struct fs_result *res)
 
 /* ---- the end ---- */
 
+/* The name of what a request is about: that which it came with, or one that the inode is known by. */
+static const char *name_of(const struct request *r, char known[FS_NAME_BYTES_MAX + 1])
+{
+	const struct inode *i =
+	        r->inode != NULL ? r->inode : inode_find(&r->mount->inodes, r->args.op.ino);
+
+	if (r->name[0] != '\0')
+		return r->name;
+	return i != NULL && inode_known_as(i, known) ? known : NULL;
+}
+
 /* For .raft/last_error: requests that the cluster did not answer. */
 static void note_failure(const struct request *r, int code)
 {
 	struct mount *m = r->mount;
+	char known[FS_NAME_BYTES_MAX + 1];
+	const struct failure f = {
+	        .op = fs_op_name(r->args.op.kind),
+	        .name = name_of(r, known),
+	        .ino = r->args.op.ino,
+	        .pid = r->caller,
+	        .is_change = r->is_change,
+	        .code = code,
+	        .timeout_ms = m->options->timeout_ms,
+	};
 	struct client_info *info;
-	char what[72];
 
-	if (code > RFS_ECORRUPT || code == RFS_ESHUTDOWN)
+	if (!failure_is(code))
 		return;
-	if (r->name[0] != '\0')
-		(void)snprintf(what, sizeof(what), "\"%.60s\"", r->name);
-	else
-		(void)snprintf(what, sizeof(what), "inode %llu",
-		               (unsigned long long)r->args.op.ino);
 	info = mem_alloc(sizeof(*info));
 	client_get_info(m->client, info);
 	m->last_error_ns = clock_real_ns();
-	(void)snprintf(m->last_error, sizeof(m->last_error), "%s of %s: %s%s%.255s",
-	               fs_op_name(r->args.op.kind), what, rfs_strerror(code),
-	               info->last_error[0] != '\0' ? "; " : "", info->last_error);
+	failure_text(m->last_error, sizeof(m->last_error), &f, info);
 	free(info);
 	if (clock_mono_ms() - m->last_error_logged_ms >= LOG_EVERY_MS) {
 		m->last_error_logged_ms = clock_mono_ms();
@@ -238,6 +252,7 @@ static void send_request(struct request *r, const struct fs_op *op)
 		request_fail(r, RFS_ENOQUORUM);
 		return;
 	}
+	r->mount->asked[op->kind % MOUNT_KINDS_MAX]++;
 	r->sent = client_submit(r->mount->client, op, r->deadline_ms - now, request_on_result, r);
 	if (r->args.root_fallback)
 		start_grace(r, ROOT_FALLBACK_AFTER_MS);

@@ -187,6 +187,18 @@ static void put_client(const struct mount *m, struct buf *b)
 	free(info);
 }
 
+/* What this mount has asked the cluster for: what a program costs. */
+static void put_asked(const struct mount *m, struct buf *b)
+{
+	buf_printf(b, "asked:");
+	for (size_t i = 0; i < MOUNT_KINDS_MAX; i++) {
+		if (m->asked[i] > 0)
+			buf_printf(b, " %s=%llu", fs_op_name((enum fs_op_kind)i),
+			           (unsigned long long)m->asked[i]);
+	}
+	buf_printf(b, "\n");
+}
+
 static void put_status(const struct mount *m, struct buf *b)
 {
 	size_t reachable = 0;
@@ -203,6 +215,7 @@ static void put_status(const struct mount *m, struct buf *b)
 	put_leader(m, b);
 	buf_printf(b, "reachable: %zu of %zu\n", reachable, m->n_status);
 	put_client(m, b);
+	put_asked(m, b);
 	for (size_t i = 0; i < m->n_status; i++) {
 		const struct mount_node_status *s = &m->status[i];
 
