@@ -11,6 +11,9 @@ work=$B/mutants
 mkdir -p "$work" || exit 2
 [ $# -gt 0 ] || set -- $(cd tests/mutants && ls *.patch | sed 's/\.patch$//')
 
+objects=()
+for f in tests/sim/*.c; do objects+=("$B/${f%.c}.o"); done
+
 # the one file that a patch changes, compiled as the Makefile does
 build() {
 	local name=$1 file
@@ -19,7 +22,7 @@ build() {
 		patch --quiet --no-backup-if-mismatch "$work/$name.c" "tests/mutants/$name.patch" &&
 		gcc -std=c11 -D_GNU_SOURCE -pthread -O2 -g ${MUTANT_CFLAGS:-} -I"$B/gen" \
 			-iquote "$(dirname "$file")" -c -o "$work/$name.o" "$work/$name.c" &&
-		gcc -pthread -Wl,--as-needed -o "$work/$name" "$work/$name.o" "$B"/tests/sim/*.o \
+		gcc -pthread -Wl,--as-needed -o "$work/$name" "$work/$name.o" "${objects[@]}" \
 			"$B/libsupport.a" "$B/libraftfs.a" \
 			-luv -lprotobuf-c -lrocksdb -lisal -lxxhash -lfuse3 -ljansson -lstdc++
 }

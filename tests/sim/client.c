@@ -54,40 +54,6 @@ static void start(struct sim *s, struct sim_client *c, const struct fs_op *op)
 	ask(s, c);
 }
 
-/* ---- history ---- */
-
-static void record(struct sim *s, struct sim_client *c, enum linear_kind kind, uint64_t value)
-{
-	struct sim_key *k = &s->keys[c->key];
-
-	rfs_check(k->n < SIM_HISTORY_MAX);
-	c->history = k->n;
-	c->recorded = true;
-	k->ops[k->n++] = (struct linear_op){kind, c->at, s->now_us, LINEAR_NEVER, value, 0};
-}
-
-static void seen(struct sim *s, struct sim_client *c, const struct sim_reply *r)
-{
-	struct linear_op *op = &s->keys[c->key].ops[c->history];
-	struct linear_state state = {0, 0};
-
-	if (!c->recorded)
-		return;
-	c->recorded = false;
-	op->answered = s->now_us;
-	s->totals.answered++;
-	if (op->kind == LINEAR_APPEND)
-		op->place = r->result.value / 8;
-	if (op->kind != LINEAR_READ)
-		return;
-	if (r->result.data_len % 8 != 0)
-		sim_fail(s, "client %u read %u bytes of key %u: a torn record", c->at,
-		         r->result.data_len, c->key);
-	for (uint32_t i = 0; i < r->result.data_len; i += 8)
-		state = linear_fold(state, get_le64(r->data + i));
-	op->value = state.hash;
-}
-
 /* ---- what to do next ---- */
 
 static void open_session(struct sim *s, struct sim_client *c)
@@ -110,32 +76,78 @@ static void make_key(struct sim *s, struct sim_client *c)
 	                      .mode = S_IFREG | 0644});
 }
 
+static struct fs_op put(struct sim *s, struct sim_client *c)
+{
+	bool swap =
+	        s->plan.raise != 0 && c->known[c->key].version != 0 && rng_permille(&s->rng, 400);
+	struct fs_op op = {.kind = FS_OP_PUT, .name = key_name(c), .data = c->value, .data_len = 8};
+
+	history_asked(s, c, swap ? LINEAR_SWAP : LINEAR_REPLACE, s->next_value);
+	if (swap) {
+		op.flags = FS_F_IF_VERSION;
+		op.version = c->known[c->key].version;
+	}
+	return op;
+}
+
+/* Fenced, where it has the key's lock. */
+static struct fs_op append(struct sim *s, struct sim_client *c)
+{
+	struct fs_op op = {.kind = FS_OP_WRITE,
+	                   .ino = c->inos[c->key],
+	                   .flags = FS_F_APPEND,
+	                   .data = c->value,
+	                   .data_len = 8};
+
+	history_asked(s, c, LINEAR_APPEND, s->next_value);
+	if (c->token != 0 && c->locked == c->key) {
+		op.flags |= FS_F_FENCED;
+		op.lock_owner = c->at;
+		op.lock_token = c->token;
+	}
+	return op;
+}
+
+static struct fs_op read(struct sim *s, struct sim_client *c)
+{
+	history_asked(s, c, LINEAR_READ, 0);
+	/* reads are asked of anybody, changes of whom it takes for the leader */
+	if (rng_permille(&s->rng, 500))
+		c->server = (unsigned)rng_below(&s->rng, s->plan.servers);
+	return (struct fs_op){
+	        .kind = FS_OP_READ, .ino = c->inos[c->key], .size = FS_READ_BYTES_MAX};
+}
+
+/* One lock at a time, and back with it after a while. */
+static struct fs_op lock_or_unlock(struct sim_client *c)
+{
+	bool unlock = c->unlocks || c->token != 0;
+
+	if (unlock)
+		c->key = c->locked;
+	c->locked = c->key;
+	c->unlocks = true; /* until the answer says otherwise */
+	c->token = 0;
+	return (struct fs_op){.kind = unlock ? FS_OP_UNLOCK : FS_OP_LOCK,
+	                      .ino = c->inos[c->key],
+	                      .lock_owner = c->at};
+}
+
 static void work(struct sim *s, struct sim_client *c)
 {
 	unsigned kind = (unsigned)rng_below(&s->rng, 100);
-	struct fs_op op = {.ino = 0};
+	struct fs_op op;
 
 	c->key = (unsigned)rng_below(&s->rng, SIM_KEYS);
 	put_le64(c->value, ++s->next_value);
-	if (kind < 30) {
-		op = (struct fs_op){
-		        .kind = FS_OP_PUT, .name = key_name(c), .data = c->value, .data_len = 8};
-		record(s, c, LINEAR_REPLACE, s->next_value);
-	} else if (kind < 65) {
-		op = (struct fs_op){.kind = FS_OP_WRITE,
-		                    .ino = c->inos[c->key],
-		                    .flags = FS_F_APPEND,
-		                    .data = c->value,
-		                    .data_len = 8};
-		record(s, c, LINEAR_APPEND, s->next_value);
-	} else {
-		op = (struct fs_op){
-		        .kind = FS_OP_READ, .ino = c->inos[c->key], .size = FS_READ_BYTES_MAX};
-		record(s, c, LINEAR_READ, 0);
-	}
-	/* reads are asked of anybody, changes of whom it takes for the leader */
-	if (op.kind == FS_OP_READ && rng_permille(&s->rng, 500))
-		c->server = (unsigned)rng_below(&s->rng, s->plan.servers);
+	if (c->unlocks || (s->plan.raise != 0 && kind < 12))
+		op = lock_or_unlock(c);
+	else if (kind < 35)
+		op = put(s, c);
+	else if (kind < 65)
+		op = append(s, c);
+	else
+		op = read(s, c);
 	start(s, c, &op);
 }
 
@@ -174,6 +186,49 @@ static bool try_again(int err)
 	return err == RFS_ENOTLEADER || err == RFS_EUNKNOWN || err == RFS_EBUSYLIMIT;
 }
 
+/* What was asked is done or not, nobody can say; its locks are gone. */
+static void begin_again(struct sim_client *c)
+{
+	c->phase = CLIENT_OPENING;
+	c->recorded = c->unlocks = false;
+	c->token = 0;
+}
+
+/* Refused, by the state as it was; certainly not done. False: nothing that can be. */
+static bool is_refusal(const struct sim_client *c, int err)
+{
+	/* the cluster does not know it yet */
+	if (err == -EINVAL && fs_op_protocol(&c->op) > FS_VERSION_MIN)
+		return true;
+	return (err == -EAGAIN && c->op.kind == FS_OP_LOCK) ||
+	       (err == -ESTALE && (c->op.flags & FS_F_FENCED) != 0);
+}
+
+static void take_answer(struct sim *s, struct sim_client *c, const struct sim_reply *r)
+{
+	int err = r->result.err;
+
+	if (err == RFS_ESESSION && s->expires) {
+		begin_again(c);
+		return;
+	}
+	if (c->op.kind == FS_OP_LOCK || c->op.kind == FS_OP_UNLOCK)
+		c->unlocks = false;
+	if (c->op.kind == FS_OP_LOCK && err == 0)
+		c->token = r->result.value;
+	if (err == -ESTALE)
+		c->token = 0;
+	if (is_refusal(c, err)) {
+		history_forget(s, c);
+		return;
+	}
+	if (err != 0 && (err != RFS_EPRECONDITION || (c->op.flags & FS_F_IF_VERSION) == 0))
+		sim_fail(s, "client %u: %s of key %u was answered %d", c->at,
+		         fs_op_name(c->op.kind), c->key, err);
+	history_answered(s, c, &r->result);
+	advance(c, r);
+}
+
 static void on_reply(struct sim *s, struct sim_client *c, const struct sim_reply *r)
 {
 	if (!c->busy || r->id != c->request_id)
@@ -186,12 +241,8 @@ static void on_reply(struct sim *s, struct sim_client *c, const struct sim_reply
 		think(s, c, rng_between(&s->rng, 1000, 30000));
 		return;
 	}
-	if (r->result.err != 0)
-		sim_fail(s, "client %u: %s of key %u was answered %d", c->at,
-		         fs_op_name(c->op.kind), c->key, r->result.err);
 	c->busy = false;
-	seen(s, c, r);
-	advance(c, r);
+	take_answer(s, c, r);
 	c->request_id = ++c->next_id;
 	think(s, c, rng_below(&s->rng, s->plan.client_think_us));
 }
@@ -239,21 +290,4 @@ bool clients_done(const struct sim *s)
 		if (s->clients[i].phase != CLIENT_DONE)
 			return false;
 	return true;
-}
-
-/* Reads without an answer say nothing and are left out. */
-void clients_judge(struct sim *s)
-{
-	for (unsigned k = 0; k < SIM_KEYS; k++) {
-		struct sim_key *key = &s->keys[k];
-		size_t n = 0;
-
-		for (size_t i = 0; i < key->n; i++)
-			if (key->ops[i].kind != LINEAR_READ || key->ops[i].answered != LINEAR_NEVER)
-				key->ops[n++] = key->ops[i];
-		key->n = n;
-		if (!linear_check(key->ops, key->n))
-			sim_fail(s, "the history of key %u (%zu operations) is not linearizable", k,
-			         key->n);
-	}
 }

@@ -122,6 +122,18 @@ static void change(struct sim *s, struct sim_server *v, struct rng *r)
 	operator_shuffle(s, r);
 }
 
+/* Whoever leads, or believes to, takes a client for dead. */
+static void expire(struct sim *s, struct sim_server *v, struct rng *r)
+{
+	const struct sim_client *c = &s->clients[rng_below(r, s->plan.clients)];
+
+	(void)v;
+	s->expires = true;
+	for (unsigned i = 0; i < s->plan.servers && c->session != 0; i++)
+		if (s->servers[i].up && !s->servers[i].paused && s->servers[i].role == RAFT_LEADER)
+			serve_expire(&s->servers[i], c->session);
+}
+
 /* ---- clocks ---- */
 
 static void clock_jump(struct sim *s, struct sim_server *v, struct rng *r)
@@ -232,6 +244,7 @@ const struct sim_fault_kind sim_fault_kinds[SIM_FAULTS] = {
         [FAULT_HANG] = {"hang", 250, 5, hanging_disk},
         [FAULT_ROT] = {"rot", 250, 4, rot},
         [FAULT_WIPE] = {"wipe", 250, 4, wipe},
+        [FAULT_EXPIRE] = {"expire", 250, 9, expire},
 };
 
 static const struct sim_fault_kind *draw_kind(const struct sim_plan *p, struct rng *r)

@@ -121,10 +121,14 @@ static void propose(struct sim_server *v, const struct sim_request *q, const str
 	v->pending[v->n_pending++] = (struct sim_pending){v->out.append[0].pos, q->client, q->id};
 }
 
+static uint64_t date_ns(const struct sim_server *v)
+{
+	return (server_now_us(v) + 1000000000u + (uint64_t)v->clock.wall_us) * 1000;
+}
+
 static void take_change(struct sim_server *v, const struct sim_request *q)
 {
-	uint64_t now_us = server_now_us(v) + 1000000000u + (uint64_t)v->clock.wall_us;
-	struct store_cmd cmd = {q->session, q->seq, q->lowest, now_us * 1000, q->op};
+	struct store_cmd cmd = {q->session, q->seq, q->lowest, date_ns(v), q->op};
 	struct buf b;
 
 	buf_init(&b);
@@ -135,12 +139,34 @@ static void take_change(struct sim_server *v, const struct sim_request *q)
 	buf_free(&b);
 }
 
+static void propose_own(struct sim_server *v, enum raft_entry_kind kind, const struct buf *b)
+{
+	struct raft_event ev = {.kind = RAFT_EV_PROPOSE};
+	struct raft_entry e = {.kind = kind, .data = b->data, .len = (uint32_t)b->len};
+
+	ev.propose.entries = &e;
+	ev.propose.n = 1;
+	server_step(v, ev);
+}
+
+/* The leader has not heard from a client for too long. */
+void serve_expire(struct sim_server *v, uint64_t session)
+{
+	struct fs_op op = {.kind = FS_OP_SESSION_EXPIRE, .ino = session};
+	struct store_cmd cmd = {.time_ns = date_ns(v), .op = &op};
+	struct buf b;
+
+	buf_init(&b);
+	wire_put_command(&b, &cmd);
+	propose_own(v, RAFT_ENTRY_COMMAND, &b);
+	buf_free(&b);
+	server_end_turn(v);
+}
+
 /* All members are programs of one version: a leader that has applied what earlier ones left raises the
  * cluster's at once (src/node/version.c). */
 void serve_raise_version(struct sim_server *v)
 {
-	struct raft_event ev = {.kind = RAFT_EV_PROPOSE};
-	struct raft_entry e = {.kind = RAFT_ENTRY_VERSION};
 	struct raft_status st;
 	struct buf b;
 
@@ -151,11 +177,7 @@ void serve_raise_version(struct sim_server *v)
 	v->raised_in = st.term;
 	buf_init(&b);
 	wire_put_version(&b, FS_VERSION_MAX);
-	e.data = b.data;
-	e.len = (uint32_t)b.len;
-	ev.propose.entries = &e;
-	ev.propose.n = 1;
-	server_step(v, ev);
+	propose_own(v, RAFT_ENTRY_VERSION, &b);
 	buf_free(&b);
 }
 
@@ -220,8 +242,7 @@ static int apply_command(struct sim_server *v, const struct raft_entry *e, struc
 		sim_fail(v->sim, "server %u: entry %llu: %s", v->at + 1, ull(e->pos.index),
 		         err->msg);
 	rc = store_apply(v->store, e->pos, &cmd, &res, err);
-	if (cmd.session != 0)
-		watch_reply(v->sim, cmd.session, cmd.seq, &res);
+	watch_command(v->sim, e->pos.index, &cmd, &res);
 	answer_pending(v, e, &res);
 	wire_arena_free(arena);
 	return rc;

@@ -11,7 +11,7 @@
  *   faults.c    what is done to servers and network, and when
  *   operator.c  who changes the membership, and replaces servers whose disk is lost
  *   server.h    one server and its files
- *   client.c    clients and their history
+ *   client.c    clients; history.c: what they asked and were told, and whether it makes sense
  *   watch.h     the invariants
  *   main.c      seeds and reports; shrink.c: a failure made smaller */
 #ifndef RFS_SIM_SIM_H
@@ -55,8 +55,9 @@ enum sim_fault {
 	FAULT_SHORT_WRITE,
 	FAULT_FULL,
 	FAULT_HANG,
-	FAULT_ROT,  /* a flipped bit at rest */
-	FAULT_WIPE, /* the same id comes back with an empty disk */
+	FAULT_ROT,    /* a flipped bit at rest */
+	FAULT_WIPE,   /* the same id comes back with an empty disk */
+	FAULT_EXPIRE, /* of a client's session */
 	SIM_FAULTS,
 };
 
@@ -194,6 +195,13 @@ struct sim_client {
 	uint64_t inos[SIM_KEYS];
 	size_t history; /* the operation's place in its key's history */
 	bool recorded;
+	struct {
+		uint64_t version; /* 0: none */
+		uint64_t hash;
+	} known[SIM_KEYS]; /* as it last saw a key */
+	uint64_t token;    /* of its lock; 0: it has none */
+	unsigned locked;   /* on this key */
+	bool unlocks;      /* it may have one, and must be rid of it */
 };
 
 struct sim_key {
@@ -220,6 +228,7 @@ struct sim {
 	struct sim_key *keys;
 	bool blocked[SIM_SERVERS_MAX][SIM_SERVERS_MAX];
 	bool calm;     /* faults are over */
+	bool expires;  /* sessions may end */
 	bool operated; /* an operator is at work, and will not leave */
 	unsigned n_faults;
 	bool masked[SIM_FAULTS_MAX]; /* faults that do not happen */
@@ -275,9 +284,14 @@ bool operator_trusts_file(const struct sim *s, const struct sim_server *v);
 /* `v` learns that `conf` is committed. */
 void operator_committed(struct sim_server *v, const struct raft_conf *conf);
 
+/* history.c */
+void history_asked(struct sim *s, struct sim_client *c, enum linear_kind kind, uint64_t value);
+void history_answered(struct sim *s, struct sim_client *c, const struct fs_result *r);
+void history_forget(struct sim *s, struct sim_client *c); /* it certainly was not done */
+void history_judge(struct sim *s);
+
 /* client.c */
 void client_take(struct sim *s, struct sim_event *e); /* takes `e` */
 bool clients_done(const struct sim *s);
-void clients_judge(struct sim *s);
 
 #endif

@@ -2,7 +2,7 @@
  * every step of every server, from outside: nothing here is told to the servers.
  *
  * watch_log.c: logs, commits, disks. watch_lead.c: terms, votes, leaders, messages. watch_state.c:
- * state machines, snapshots, answers. */
+ * state machines, snapshots, answers. watch_lock.c: locks. */
 #ifndef RFS_SIM_WATCH_H
 #define RFS_SIM_WATCH_H
 
@@ -27,6 +27,10 @@ struct sim_watch {
 	raft_index n_committed, cap_committed;
 	uint64_t *digests; /* digests[i]: of the state at i, as the first to get there had it */
 	raft_index n_digests, cap_digests;
+	struct watch_lock {
+		uint64_t ino, session, token; /* session 0: nobody's */
+	} locks[SIM_KEYS];
+	raft_index locks_upto;
 };
 
 struct sim_watch *watch_new(void);
@@ -61,7 +65,8 @@ void watch_switching(struct sim_server *v, struct raft_pos pos, bool log_dropped
 void watch_switched(struct sim_server *v, struct raft_pos pos, bool log_dropped);
 void watch_wiped(struct sim_server *v);
 void watch_applied(struct sim_server *v);
-void watch_reply(struct sim *s, uint64_t session, uint64_t seq, const struct fs_result *r);
+void watch_command(struct sim *s, raft_index index, const struct store_cmd *cmd,
+                   const struct fs_result *r);
 void watch_read(struct sim_server *v, const struct sim_read *r);
 void watch_end(struct sim *s);
 
@@ -74,5 +79,7 @@ void watch_log_replaced(struct sim_server *v, struct raft_pos pos);
 void watch_log_free(struct sim_watch *w);
 void watch_lead_started(struct sim_server *v, const struct wal_recovered *rec);
 void watch_lead_free(struct sim_watch *w);
+void watch_locks(struct sim *s, raft_index index, const struct store_cmd *cmd,
+                 const struct fs_result *r);
 
 #endif

@@ -138,12 +138,12 @@ void watch_started(struct sim_server *v, const struct wal_recovered *rec)
 /* ---- answers ---- */
 
 /* Exactly once: the same request gets the same answer, on whichever server and however often. */
-void watch_reply(struct sim *s, uint64_t session, uint64_t seq, const struct fs_result *r)
+static bool check_reply(struct sim *s, uint64_t session, uint64_t seq, const struct fs_result *r)
 {
 	struct known_reply *k, probe = {0};
 
-	if (r->err == RFS_EUNKNOWN)
-		return; /* a request that its client has given up */
+	if (r->err == RFS_EUNKNOWN || r->err == RFS_ESESSION)
+		return false; /* its client has given it up, or is not known any more */
 	probe.key.session = session;
 	probe.key.seq = seq;
 	HASH_FIND(hh, s->watch->replies, &probe.key, sizeof(probe.key), k);
@@ -156,7 +156,17 @@ void watch_reply(struct sim *s, uint64_t session, uint64_t seq, const struct fs_
 	} else if (k->err != r->err || k->value != r->value) {
 		sim_fail(s, "request %llu of session %llu was answered %d/%llu, then %d/%llu",
 		         ull(seq), ull(session), k->err, ull(k->value), r->err, ull(r->value));
+	} else {
+		return false;
 	}
+	return true;
+}
+
+void watch_command(struct sim *s, raft_index index, const struct store_cmd *cmd,
+                   const struct fs_result *r)
+{
+	if (cmd->session == 0 || check_reply(s, cmd->session, cmd->seq, r))
+		watch_locks(s, index, cmd, r);
 }
 
 /* What was acknowledged to anybody before the read was asked for, it sees. */

@@ -248,5 +248,5 @@ void sim_run(struct sim *s)
 		take(s, take_first(s));
 	}
 	watch_end(s);
-	clients_judge(s);
+	history_judge(s);
 }

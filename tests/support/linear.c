@@ -75,12 +75,25 @@ static bool memo_add(struct memo *m, uint64_t key)
 	return true;
 }
 
+/* One without an answer was refused or not, whichever it was. */
+static bool swaps(const struct linear_op *op, struct linear_state *s)
+{
+	bool refused = s->hash != op->expected;
+
+	if (op->answered != LINEAR_NEVER && op->refused != refused)
+		return false;
+	if (!refused)
+		*s = linear_fold((struct linear_state){0, 0}, op->value);
+	return true;
+}
+
 /* Whether `op` may come next in state *s; *s becomes the state behind it. */
 static bool takes_effect(const struct linear_op *op, struct linear_state *s)
 {
 	switch (op->kind) {
 	case LINEAR_READ: return s->hash == op->value;
 	case LINEAR_REPLACE: *s = linear_fold((struct linear_state){0, 0}, op->value); return true;
+	case LINEAR_SWAP: return swaps(op, s);
 	case LINEAR_APPEND:
 		if (op->answered != LINEAR_NEVER && op->place != s->count)
 			return false;

@@ -1,7 +1,7 @@
 /* Is a history of one key linearizable? (Wing & Gong, "Testing and Verifying Concurrent Objects",
  * 1993, with the memo of Lowe, "Testing for Linearizability", 2017.)
  *
- * The key is a file that is replaced as a whole, appended to, and read as a whole. Its state is the
+ * The key is a file that is replaced as a whole, with or without a condition, appended to, and read as a whole. Its state is the
  * sequence of the numbers written to it, folded into one hash. A change without an answer may have
  * happened at any time after it was asked for, or never. */
 #ifndef RFS_SIM_LINEAR_H
@@ -11,7 +11,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum linear_kind { LINEAR_REPLACE, LINEAR_APPEND, LINEAR_READ };
+enum linear_kind {
+	LINEAR_REPLACE,
+	LINEAR_APPEND,
+	LINEAR_READ,
+	LINEAR_SWAP, /* replaces if the key is as expected; answered: if `refused`, it was not */
+};
 
 #define LINEAR_NEVER UINT64_MAX
 
@@ -19,8 +24,11 @@ struct linear_op {
 	enum linear_kind kind;
 	unsigned client;
 	uint64_t called, answered; /* LINEAR_NEVER: no answer; reads without one are left out */
-	uint64_t value; /* REPLACE, APPEND: the number; READ: linear_fold() of what was seen */
-	uint64_t place; /* APPEND, answered: how many numbers stood before it */
+	uint64_t
+	        value; /* REPLACE, APPEND, SWAP: the number; READ: linear_fold() of what was seen */
+	uint64_t place;    /* APPEND, answered: how many numbers stood before it */
+	uint64_t expected; /* SWAP: linear_fold() of it */
+	bool refused;
 };
 
 struct linear_state {
