@@ -60,15 +60,28 @@ static void cut_log(struct sim_server *v, raft_index durable)
 	server_step(v, ev);
 }
 
+/* In a thread of its own: the owner goes on, and hears of it later. */
+void flush_work(struct sim_server *v)
+{
+	struct sim *s = v->sim;
+
+	if (v->flush == NULL) {
+		again(v); /* the store was switched meanwhile */
+		return;
+	}
+	store_flush_work(v->flush);
+	v->flush_done = true;
+	if (!place_refuses(v->place))
+		watch_flushed(v);
+	sim_post(s, rng_below(&s->rng, s->plan.disk_max_us), SIM_FLUSH_TOLD, v->at)->life = v->life;
+}
+
 static int finish(struct sim_server *v, struct raft_pos *durable, struct rfs_err *err)
 {
-	int rc;
+	int rc = store_flush_end(v->flush, durable, err);
 
-	store_flush_work(v->flush);
-	rc = store_flush_end(v->flush, durable, err);
 	v->flush = NULL;
-	if (rc == 0)
-		watch_flushed(v);
+	v->flush_done = false;
 	return rc;
 }
 
@@ -78,13 +91,15 @@ void flush_end(struct sim_server *v)
 	struct rfs_err err = {0};
 	int rc;
 
-	if (v->flush == NULL)
-		return; /* the store was switched meanwhile */
+	if (v->flush == NULL) {
+		again(v);
+		return;
+	}
 	rc = finish(v, &durable, &err);
 	again(v);
 	if (rc == 0)
 		cut_log(v, durable.index);
-	else if (rc != -ENOSPC || !v->full)
+	else if (rc != -ENOSPC)
 		sim_fail(v->sim, "server %u: flush: %s", v->at + 1, err.msg);
 }
 
@@ -92,11 +107,11 @@ void flush_forget(struct sim_server *v, bool done)
 {
 	struct raft_pos durable;
 
-	if (v->flush == NULL)
-		return;
-	if (done)
+	if (v->flush != NULL && done && !v->flush_done) {
+		store_flush_work(v->flush);
+		if (!place_refuses(v->place))
+			watch_flushed(v);
+	}
+	if (v->flush != NULL)
 		(void)finish(v, &durable, NULL);
-	else
-		(void)store_flush_end(v->flush, &durable, NULL);
-	v->flush = NULL;
 }

@@ -144,6 +144,12 @@ void place_fill(struct sim_place *p, bool full)
 	p->full = full;
 }
 
+/* RocksDB has a disk of its own. */
+bool place_refuses(const struct sim_place *p)
+{
+	return p->full && !p->rocks;
+}
+
 int place_open(struct sim_place *p, struct store **store, struct rfs_err *err)
 {
 	struct store_opts opts = {.engine = p->engine};

@@ -228,7 +228,8 @@ static void dispatch(struct sim_server *v, struct sim_event *e)
 	case SIM_DISK: disk_work(v); break;
 	case SIM_POLL: disk_poll(v); break;
 	case SIM_FLUSH: flush_begin(v); break;
-	case SIM_FLUSHED: flush_end(v); break;
+	case SIM_FLUSHED: flush_work(v); break;
+	case SIM_FLUSH_TOLD: flush_end(v); break;
 	case SIM_SEND: send_look(v); break;
 	case SIM_INSTALL: receive_install(v, e->number); break;
 	case SIM_MESSAGE: take_message(v, e->message); break;

@@ -122,6 +122,7 @@ struct sim_server {
 	bool disk_faulty;    /* a call will fail, or did */
 	uint64_t hung_until; /* no disk round ends before */
 	struct store_flush *flush;
+	bool flush_done; /* but not told */
 	struct sim_sender senders[SIM_SERVERS_MAX];
 	bool sending; /* SIM_SEND is due */
 	struct sim_receiver receiver;
@@ -177,6 +178,7 @@ void disk_room(struct sim_server *v);
 /* place.c: the state machine's own disk. */
 struct sim_place *place_new(struct sim *s);
 void place_fill(struct sim_place *p, bool full); /* flushes find no room */
+bool place_refuses(const struct sim_place *p);   /* … do they? */
 int place_open(struct sim_place *p, struct store **store, struct rfs_err *err);
 void place_close(struct sim_place *p, struct store *store); /* … in peace */
 void place_crash(struct sim_place *p, struct store *store); /* store NULL: none is open */
@@ -188,6 +190,7 @@ void place_free(struct sim_place *p);
 
 /* flush.c */
 void flush_begin(struct sim_server *v);
+void flush_work(struct sim_server *v);
 void flush_end(struct sim_server *v);
 void flush_forget(struct sim_server *v, bool done);
 

@@ -13,7 +13,7 @@
  *   server.h    one server and its files
  *   client.c    clients; history.c: what they asked and were told, and whether it makes sense
  *   watch.h     the invariants
- *   main.c      seeds and reports; shrink.c: a failure made smaller */
+ *   main.c      seeds and reports; run.c: one of them; shrink.c: a failure made smaller */
 #ifndef RFS_SIM_SIM_H
 #define RFS_SIM_SIM_H
 
@@ -106,13 +106,14 @@ unsigned plan_knob(const struct sim_plan *p, size_t i);
 
 enum sim_event_kind {
 	/* of one life of a server */
-	SIM_TICK,    /* its core's deadline */
-	SIM_DISK,    /* a round of its log's writer is done */
-	SIM_POLL,    /* it hears what its log's writer has done */
-	SIM_FLUSH,   /* its state machine is to be flushed */
-	SIM_FLUSHED, /* … is */
-	SIM_SEND,    /* it looks after the snapshots it sends */
-	SIM_INSTALL, /* a snapshot that it has received is on its disk */
+	SIM_TICK,       /* its core's deadline */
+	SIM_DISK,       /* a round of its log's writer is done */
+	SIM_POLL,       /* it hears what its log's writer has done */
+	SIM_FLUSH,      /* its state machine is to be flushed */
+	SIM_FLUSHED,    /* … is */
+	SIM_FLUSH_TOLD, /* … and it hears of it */
+	SIM_SEND,       /* it looks after the snapshots it sends */
+	SIM_INSTALL,    /* a snapshot that it has received is on its disk */
 	/* of a server */
 	SIM_MESSAGE,
 	SIM_PART,    /* of a snapshot, or the answer to one */
@@ -211,6 +212,14 @@ struct sim_key {
 
 /* ---- the world ---- */
 
+#define SIM_TAIL_LINES 40
+
+/* What happened last. */
+struct sim_tail {
+	char lines[SIM_TAIL_LINES][160];
+	unsigned n;
+};
+
 struct sim_totals {
 	uint64_t steps, elections, committed, answered, crashes, transfers, changes, snapshots,
 	        cuts, wiped, refused;
@@ -235,6 +244,7 @@ struct sim {
 	uint64_t next_value, next_transfer;
 	struct sim_watch *watch;
 	bool verbose;
+	struct sim_tail *tail; /* NULL: not kept */
 	jmp_buf failed;
 	char failure[512];
 	struct sim_totals totals;

@@ -12,15 +12,21 @@
 
 void sim_trace(struct sim *s, const char *fmt, ...)
 {
+	char line[512];
 	va_list ap;
+	int n;
 
-	if (!s->verbose)
+	if (!s->verbose && s->tail == NULL)
 		return;
-	(void)printf("%10.3f ", (double)s->now_us / 1000);
+	n = snprintf(line, sizeof(line), "%10.3f ", (double)s->now_us / 1000);
 	va_start(ap, fmt);
-	(void)vprintf(fmt, ap);
+	(void)vsnprintf(line + n, sizeof(line) - (size_t)n, fmt, ap);
 	va_end(ap);
-	(void)putchar('\n');
+	if (s->verbose)
+		(void)puts(line);
+	if (s->tail != NULL)
+		(void)snprintf(s->tail->lines[s->tail->n++ % SIM_TAIL_LINES],
+		               sizeof(s->tail->lines[0]), "%.159s", line);
 }
 
 void sim_fail(struct sim *s, const char *fmt, ...)
@@ -102,6 +108,7 @@ void sim_event_free(struct sim_event *e)
 	case SIM_POLL:
 	case SIM_FLUSH:
 	case SIM_FLUSHED:
+	case SIM_FLUSH_TOLD:
 	case SIM_SEND:
 	case SIM_INSTALL:
 	case SIM_RESTART:
@@ -153,6 +160,7 @@ static void take(struct sim *s, struct sim_event *e)
 	case SIM_POLL:
 	case SIM_FLUSH:
 	case SIM_FLUSHED:
+	case SIM_FLUSH_TOLD:
 	case SIM_SEND:
 	case SIM_INSTALL:
 	case SIM_MESSAGE:
