@@ -11,7 +11,7 @@ set -u
 BUILD="build-essential protobuf-c-compiler libprotobuf-c-dev libuv1-dev libfuse3-dev fuse3
 	librocksdb-dev libisal-dev libxxhash-dev libtomlplusplus-dev uthash-dev libjansson-dev
 	libedit-dev libncurses-dev"
-TEST="check python3 sqlite3 rsync git tar attr util-linux tmux"
+TEST="check python3 sqlite3 rsync git tar attr util-linux iproute2 tmux"
 DEV="clang clang-tidy clang-format clang-tools libclang-rt-dev cppcheck lcov valgrind shellcheck"
 
 fail() {

@@ -1,6 +1,7 @@
 """The log is cut, and who is too far behind is sent the whole state: disk use stays bounded, writers go on."""
 
 import os
+import subprocess
 import threading
 import time
 
@@ -132,8 +133,38 @@ def test_a_restart_reads_what_the_log_keeps_and_not_history(env):
             equal(len((mount.path / path.name).read_bytes()), MIB, "size of a file after the restart")
 
 
+def cut_connections(port):
+    """Whatever TCP connection leads to `port`, both sides are told that it is gone (ss -K: CONFIG_INET_DIAG_DESTROY)."""
+    done = subprocess.run(["ss", "-K", "dst", "127.0.0.1", "dport", "=", str(port)], capture_output=True, text=True)
+    check("ESTAB" in done.stdout, f"ss -K cut nothing: {done.stdout}{done.stderr}")
+
+
 @limit(120)
-def test_a_snapshot_goes_on_where_it_was_after_a_lost_connection_and_the_receiver_may_die(env):
+def test_a_snapshot_goes_on_where_it_was_after_a_lost_connection(env):
+    with env.cluster(more=KEEP.format(MIB)) as cluster:
+        mount = cluster.mount()
+        leader = cluster.wait_leader()
+        away = next(id for id in cluster.ids if id != leader)
+        cluster.kill(away)
+        load = Overwriters(mount.path, 96, MIB, threads=2) # while somebody writes, a snapshot takes its time
+        wait_for(lambda: load.written >= 200 * MIB, 60, "the writes")
+        said = cluster.log(away).stat().st_size
+        cluster.start(away)
+        for cut in range(3):
+            wait_for(lambda: cluster.log(leader).read_text(errors="replace").count("going on at chunk") == cut and
+                     "taking it" in cluster.log(away).read_text(errors="replace")[said:], 20, "the snapshot to go on")
+            time.sleep(0.4) # somewhere in the middle
+            cut_connections(cluster.ports[away])
+        wait_for(lambda: installed(cluster, away), 60, "the snapshot to be installed")
+        load.stop()
+        equal(load.failed, [], "writes that failed")
+        text = cluster.log(leader).read_text(errors="replace")
+        check(text.count("going on at chunk") >= 1, "it did not go on in the middle")
+        cluster.wait_agreed(30)
+
+
+@limit(120)
+def test_a_receiver_may_die_in_the_middle_of_a_snapshot(env):
     with env.cluster(more=KEEP.format(MIB)) as cluster:
         mount = cluster.mount()
         leader = cluster.wait_leader()
