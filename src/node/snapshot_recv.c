@@ -177,7 +177,7 @@ static void install_when_possible(struct node_recv *v)
 static int take_chunk(struct node_recv *v)
 {
 	char dir[CONFIG_PATH_MAX + 8];
-	struct store_opts opts = {0};
+	struct store_opts opts = {.version_max = v->node->config.protocol_version_max};
 	int rc = 0;
 
 	(void)snprintf(dir, sizeof(dir), "%s/store", v->node->data_dir);
