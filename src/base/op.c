@@ -70,6 +70,12 @@ const char *fs_op_name(enum fs_op_kind kind)
 	((uint32_t)(FS_F_LOCK_BYTES | FS_F_LOCK_SHARED | FS_F_LOCK_WAIT | FS_F_FENCED |            \
 	            FS_F_IF_VERSION | FS_F_MUST_EXIST | FS_F_TMPFILE | FS_F_NAMES | FS_F_HOLE))
 
+/* A wish that a server of version 1 passes over, and gives more than was asked for. */
+static uint32_t flags_that_count(const struct fs_op *op)
+{
+	return op->kind == FS_OP_READDIR ? op->flags & ~(uint32_t)FS_F_NAMES : op->flags;
+}
+
 static uint32_t kind_version(enum fs_op_kind kind)
 {
 	switch (kind) {
@@ -116,11 +122,11 @@ static uint32_t kind_version(enum fs_op_kind kind)
 
 uint32_t fs_op_protocol(const struct fs_op *op)
 {
-	uint32_t version = kind_version(op->kind);
+	uint32_t version = kind_version(op->kind), flags = flags_that_count(op);
 
-	if ((op->flags & ~(FS_FLAGS_1 | FS_FLAGS_2)) != 0)
+	if ((flags & ~(FS_FLAGS_1 | FS_FLAGS_2)) != 0)
 		return UINT32_MAX;
-	if ((op->flags & FS_FLAGS_2) != 0 && version < 2)
+	if ((flags & FS_FLAGS_2) != 0 && version < 2)
 		return 2;
 	return version;
 }

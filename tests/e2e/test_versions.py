@@ -2,6 +2,7 @@
 it would be before an upgrade or to be able to go back."""
 
 import errno
+import os
 
 from harness import Proc, check, equal, limit, program, wait_for
 from rawpeer import REPLY, REQUEST, Peer, fields, frame, hello, message
@@ -62,6 +63,7 @@ def use(m, text):
         f.write(text)
     equal((directory / "a").read_text(), text * 2, "a file that was appended to")
     (directory / "a").chmod(0o600)
+    equal(os.listdir(directory), ["a"], "names listed")
     (directory / "b").hardlink_to(directory / "a")
     (directory / "a").rename(directory / "c")
     (directory / "s").symlink_to("c")

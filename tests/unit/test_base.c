@@ -152,7 +152,11 @@ START_TEST(test_an_operation_has_the_version_of_its_newest_part)
 		op.kind = (enum fs_op_kind)kind;
 		ck_assert_uint_eq(fs_op_protocol(&op), 1);
 	}
-	op.kind = FS_OP_NONE;
+	op = (struct fs_op){.kind = FS_OP_READDIR, .flags = FS_F_NAMES};
+	ck_assert_uint_eq(fs_op_protocol(&op), 1);
+	op.kind = FS_OP_MKNOD;
+	ck_assert_uint_eq(fs_op_protocol(&op), 2);
+	op = (struct fs_op){.kind = FS_OP_NONE};
 	ck_assert_uint_eq(fs_op_protocol(&op), UINT32_MAX);
 	op.kind = (enum fs_op_kind)60000;
 	ck_assert_uint_eq(fs_op_protocol(&op), UINT32_MAX);
