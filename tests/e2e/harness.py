@@ -9,6 +9,7 @@ Environment:
   E2E_SLOW    factor on every deadline (default 1, but 3 where MODE names a build with sanitizers)
   E2E_FULL    1: the full sizes of the heavy tests
   E2E_KEEP    1: keep the directories of failed tests
+  E2E_HOLD    hold every node at this protocol version (protocol_version_max)
 """
 
 import ctypes
@@ -27,6 +28,7 @@ TREE = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("RAFTFS_BIN") or TREE / "bin").resolve()
 SLOW = float(os.environ.get("E2E_SLOW") or (1 if os.environ.get("MODE", "release") in ("release", "debug") else 3))
 FULL = os.environ.get("E2E_FULL") == "1"
+HOLD = os.environ.get("E2E_HOLD")
 
 SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|Assertion|check failed")
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -436,7 +438,9 @@ class Cluster:
 
 def cluster_toml(name, ports, data="./data", raft=None):
     """The text of a cluster file; `ports`: id -> port."""
-    lines = ["[cluster]", f'name = "{name}"', f'data_directory = "{data}"', "", "[raft]"]
+    lines = ["[cluster]", f'name = "{name}"', f'data_directory = "{data}"']
+    lines += [f"protocol_version_max = {HOLD}"] if HOLD else []
+    lines += ["", "[raft]"]
     lines += raft or ["election_timeout_ms = { min = 150, max = 300 }", "heartbeat_interval_ms = 50"]
     for id, port in ports.items():
         lines += ["", "[[node]]", f"id = {id}", 'host = "127.0.0.1"', f"port = {port}"]

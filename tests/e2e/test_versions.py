@@ -3,8 +3,11 @@ it would be before an upgrade or to be able to go back."""
 
 import errno
 import os
+import subprocess
+import sys
+from pathlib import Path
 
-from harness import Proc, check, equal, limit, program, wait_for
+from harness import Proc, check, equal, limit, program, slow, wait_for
 from rawpeer import REPLY, REQUEST, Peer, fields, frame, hello, message
 
 SESSION_OPEN, PUT, LOCK = 1, 12, 14 # src/base/op.h
@@ -174,3 +177,12 @@ def test_a_cluster_does_not_wait_for_a_member_that_was_never_there_nor_let_it_in
         cluster.stop(3)
         cluster.start(3)
         cluster.wait_agreed()
+
+
+@limit(240)
+def test_a_cluster_held_at_version_1_is_the_file_system_that_it_was(env):
+    """What the mount asks for must not depend on what only a newer version has."""
+    here = Path(__file__).parent
+    done = subprocess.run([sys.executable, here / "run.py", "-j2", "-k", "test_posix|test_keys.test_ls"], capture_output=True,
+                          env={**os.environ, "E2E_HOLD": "1", "TMPDIR": str(env.dir)}, timeout=slow(200))
+    check(done.returncode == 0, (done.stdout + done.stderr).decode(errors="replace")[-3000:])
