@@ -20,6 +20,7 @@ const struct ctl_command *const ctl_commands[] = {
 	&cmd_transfer,
 	&cmd_suspend,
 	&cmd_cluster,
+	&cmd_demo,
 	&cmd_config,
 	&cmd_connect,
 	&cmd_shell,

@@ -20,6 +20,7 @@ extern const struct ctl_command cmd_member;
 extern const struct ctl_command cmd_transfer;
 extern const struct ctl_command cmd_suspend;
 extern const struct ctl_command cmd_cluster;
+extern const struct ctl_command cmd_demo;
 extern const struct ctl_command cmd_config;
 extern const struct ctl_command cmd_connect;
 extern const struct ctl_command cmd_shell;
