@@ -10,6 +10,7 @@ MOUNT   ?= ./mnt
 CLUSTER ?= cluster.toml
 SEEDS   ?= 1..20000
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 600
 DESTDIR ?=
 PREFIX  ?= /usr/local
 
@@ -175,6 +176,11 @@ asan:
 ## tsan: unit tests, golden traces and simulator under ThreadSanitizer
 tsan:
 	@$(MAKE) --no-print-directory MODE=tsan TESTS='unit golden sim' test
+
+## soak: faults of every kind at once for SOAK_SECONDS, on real processes and mounts
+soak: deps-test
+	@$(MAKE) --no-print-directory $(PROGRAMS)
+	@SOAK_SECONDS='$(SOAK_SECONDS)' RAFTFS_BIN='$(abspath $(BIN))' /usr/bin/python3 tests/e2e/run.py -v -k test_soak
 
 ## bench: the mount and the machine's floor, side by side, as ratios
 bench: all

@@ -17,7 +17,7 @@ may_include() { # FOLDER
 	config) echo "base vendor config" ;;
 	client) echo "base wire net config client" ;;
 	node) echo "base raft wal store wire net config node" ;;
-	raftd) echo "base config node raftd" ;;
+	raftd) echo "base wire config client node raftd" ;;
 	raftctl) echo "base config wire client raftctl" ;;
 	fuse) echo "base config wire client fuse" ;;
 	esac
