@@ -61,7 +61,7 @@ SIM         := $(if $(SIM_OBJ),$(B)/simulator)
 EXERCISE    := $(B)/exercise
 FUZZERS     := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all up down test check-programs exercise sim mutants sim-mutants known-bugs bench fuzz asan tsan tidy format cov install help \
+.PHONY: all up down test check-programs exercise soak sim mutants sim-mutants known-bugs bench fuzz asan tsan tidy format cov install help \
 	clean deps deps-test deps-dev
 .DELETE_ON_ERROR:
 .SECONDARY:
