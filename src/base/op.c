@@ -44,6 +44,7 @@ const char *fs_op_name(enum fs_op_kind kind)
 	case FS_OP_REMOVEXATTR: return "removexattr";
 	case FS_OP_FALLOCATE: return "fallocate";
 	case FS_OP_COPY: return "copy";
+	case FS_OP_TRIM: return "trim";
 	case FS_OP_LOOKUP: return "lookup";
 	case FS_OP_GETATTR: return "getattr";
 	case FS_OP_READ: return "read";
@@ -105,6 +106,7 @@ static uint32_t kind_version(enum fs_op_kind kind)
 	case FS_OP_LOCK_CANCEL:
 	case FS_OP_LOCK_BREAK:
 	case FS_OP_TXN:
+	case FS_OP_TRIM:
 	case FS_OP_LOCK_TEST:
 	case FS_OP_LOCK_AWAIT:
 	case FS_OP_LOCK_LIST:
@@ -129,6 +131,51 @@ uint32_t fs_op_protocol(const struct fs_op *op)
 	if ((flags & FS_FLAGS_2) != 0 && version < 2)
 		return 2;
 	return version;
+}
+
+bool fs_op_grows(const struct fs_op *op)
+{
+	switch (op->kind) {
+	case FS_OP_MKNOD:
+	case FS_OP_LINK:
+	case FS_OP_PUT:
+	case FS_OP_TXN: /* which may free some, too */
+	case FS_OP_SETXATTR:
+	case FS_OP_COPY: return true;
+	case FS_OP_WRITE: return op->data_len > 0;
+	case FS_OP_FALLOCATE: return op->mode != FS_FALLOC_PUNCH; /* whoever asks wants to know */
+	case FS_OP_NONE:
+	case FS_OP_SESSION_OPEN:
+	case FS_OP_SESSION_CLOSE:
+	case FS_OP_SESSION_EXPIRE:
+	case FS_OP_UNLINK:
+	case FS_OP_RMDIR:
+	case FS_OP_RENAME:
+	case FS_OP_SETATTR: /* a hole takes no room */
+	case FS_OP_REMOVEXATTR:
+	case FS_OP_RELEASE:
+	case FS_OP_DELETE:
+	case FS_OP_LOCK:
+	case FS_OP_UNLOCK:
+	case FS_OP_LOCK_CANCEL:
+	case FS_OP_LOCK_BREAK:
+	case FS_OP_TRIM:
+	case FS_OP_LOOKUP:
+	case FS_OP_GETATTR:
+	case FS_OP_READ:
+	case FS_OP_READLINK:
+	case FS_OP_READDIR:
+	case FS_OP_STATFS:
+	case FS_OP_GET:
+	case FS_OP_RESOLVE:
+	case FS_OP_LOCK_TEST:
+	case FS_OP_LOCK_AWAIT:
+	case FS_OP_LOCK_LIST:
+	case FS_OP_GETXATTR:
+	case FS_OP_LISTXATTR:
+	case FS_OP_SEEK: break;
+	}
+	return false;
 }
 
 static const char *put_tail(char **tail, const void *p, size_t n)

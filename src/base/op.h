@@ -69,6 +69,8 @@ enum fs_op_kind {
 	FS_OP_COPY = 21,        /* ino2 offset2: from; ino offset: to; size; flags(KILL_SUID).
 	                         * value = bytes copied: less than `size` at the end of the source, and
 	                         * where it is more than FS_COPY_BYTES_MAX */
+	FS_OP_TRIM = 22,        /* size: ms; by the leader: files without names that have lingered for
+	                         * so long are freed */
 
 	FS_OP_TXN = 24, /* data: steps (txn.h), all carried out or none; mode uid gid: of new files.
 	                 * value = how many changes; or, with an error, which step is in the way, from
@@ -189,6 +191,9 @@ struct fs_result {
 };
 
 bool fs_op_is_write(enum fs_op_kind kind);
+/* Whether a change makes the state larger for good, and so needs room on the disks. What removes, cuts
+ * off, renames or rewrites attributes does not, nor do sessions and locks. */
+bool fs_op_grows(const struct fs_op *op);
 const char *fs_op_name(enum fs_op_kind kind); /* "write"; "?" for an unknown number */
 
 /* The protocol version from which on `op` means what it means here; UINT32_MAX if this program

@@ -308,8 +308,9 @@ static int dispatch(struct link *l, const struct frame *f, struct rfs_err *err)
 	case FRAME_STATUS_REQUEST:
 	case FRAME_ADMIN:
 	case FRAME_SNAPSHOT:
-	case FRAME_SNAPSHOT_ACK: break;
-	case FRAME_WATCH: break;
+	case FRAME_SNAPSHOT_ACK:
+	case FRAME_WATCH:
+	case FRAME_ROOM: break;
 	}
 	return rfs_err_set(err, RFS_EPROTO, "a frame of type %u, which a client does not take",
 	                   f->type);

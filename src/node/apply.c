@@ -53,6 +53,7 @@ static int apply_one(struct node *n, const struct raft_entry *e, struct rfs_err 
 		return rfs_err_prefix(err, "log entry %llu", (unsigned long long)e->pos.index);
 	if (e->kind == RAFT_ENTRY_VERSION)
 		version_applied(n);
+	space_applied(n, &op);
 	if (op.kind == FS_OP_SESSION_OPEN && res.err == 0)
 		session_heard(n, res.value);
 	answer(n, e, &res);
@@ -62,10 +63,11 @@ static int apply_one(struct node *n, const struct raft_entry *e, struct rfs_err 
 
 /* Apply what is committed and durable here, a bounded piece a turn. Durable here, so that the state
  * on disk never runs ahead of the log on disk. Replies wait in the connections until the batch is
- * in the engine. */
+ * in the engine, or in memory where its disk is full. */
 static int apply_piece(struct node *n, raft_index upto, struct rfs_err *err)
 {
 	raft_index next = store_applied(n->store).index + 1;
+	uint64_t bytes = 0;
 	ssize_t got;
 	int rc;
 
@@ -79,11 +81,12 @@ static int apply_piece(struct node *n, raft_index upto, struct rfs_err *err)
 		return (int)got;
 	rfs_check(got > 0);
 	for (ssize_t i = 0; i < got; i++) {
+		bytes += n->scratch[i].len;
 		rc = apply_one(n, &n->scratch[i], err);
 		if (rc != 0)
 			return rc;
 	}
-	return store_commit(n->store, err);
+	return space_save(n, bytes, err);
 }
 
 void apply_committed(struct node *n)
@@ -94,7 +97,7 @@ void apply_committed(struct node *n)
 
 	raft_get_status(n->raft, &st);
 	upto = n->commit < st.durable ? n->commit : st.durable;
-	if (store_applied(n->store).index >= upto)
+	if (store_applied(n->store).index >= upto || !space_may_apply(n))
 		return;
 	if (apply_piece(n, upto, &err) != 0) {
 		node_fail(n, &err);

@@ -18,12 +18,12 @@
 static raft_index margin_begin(const struct node *n, raft_index last)
 {
 	raft_index base = wal_base(n->wal).index, i = last;
-	uint64_t bytes = 0, entries = 0;
+	uint64_t keep_bytes = space_keep_bytes(n), bytes = 0, entries = 0;
 	struct raft_entry e;
 
 	while (i > base && entries < n->config.keep_entries && wal_entry_at(n->wal, i, &e)) {
 		bytes += e.len;
-		if (bytes > n->config.keep_bytes)
+		if (bytes > keep_bytes)
 			break;
 		entries++;
 		i--;
@@ -37,7 +37,7 @@ void compact_cut(struct node *n)
 	struct rfs_err err = {0};
 	struct raft_status st;
 
-	if (hold < upto && wal_disk_bytes(n->wal) < n->config.keep_bytes + NODE_HOLD_BYTES)
+	if (hold < upto && wal_disk_bytes(n->wal) < space_keep_bytes(n) + space_hold_bytes(n))
 		upto = hold;
 	if (wal_cut(n->wal, upto, &err) != 0) {
 		node_fail(n, &err);
@@ -72,7 +72,7 @@ static void flush_done(uv_work_t *w, int status)
 	if (rc == -ENOSPC) {
 		log_error("the state cannot be written: %s", err.msg);
 		n->flush_after_ms = clock_mono_ms() + FLUSH_AGAIN_MS;
-		n->unflushed_bytes += NODE_FLUSH_BYTES;
+		n->unflushed_bytes += n->space.flush_bytes;
 	} else if (rc != 0) {
 		node_fail(n, &err);
 	} else if (!n->failed && !n->stopping) {
@@ -84,7 +84,8 @@ static void flush_done(uv_work_t *w, int status)
 
 void compact_work(struct node *n)
 {
-	if ((n->unflushed_bytes < NODE_FLUSH_BYTES && n->unflushed_entries < NODE_FLUSH_ENTRIES) ||
+	if ((n->unflushed_bytes < n->space.flush_bytes &&
+	     n->unflushed_entries < NODE_FLUSH_ENTRIES) ||
 	    n->flush != NULL || clock_mono_ms() < n->flush_after_ms)
 		return;
 	n->flush = store_flush_begin(n->store);

@@ -87,8 +87,10 @@ static void carry_out(struct node *n)
 
 	if (out->state_changed)
 		wal_set_state(n->wal, out->term, out->vote, out->state_epoch);
-	if (out->n_append > 0)
+	if (out->n_append > 0) {
 		wal_append(n->wal, out->append, out->n_append, out->log_epoch);
+		space_wrote(n, out->append, out->n_append);
+	}
 	for (size_t i = 0; i < out->n_msgs; i++)
 		peer_send(n, &out->msgs[i]);
 	n->commit = out->commit;
@@ -125,11 +127,6 @@ static void say_slow_disk(struct node *n, const struct wal_done *done)
 		log_warn("slow disk: a sync of the log took %llu ms (%s)",
 		         (unsigned long long)(done->sync_us_max / 1000), n->data_dir);
 	}
-	if (done->space != 0 && now - n->space_said_ms > 5000) {
-		n->space_said_ms = now;
-		log_error("disk full: no room for the next log segment in %s; waiting for room",
-		          n->data_dir);
-	}
 }
 
 void node_take_wal_news(struct node *n)
@@ -145,6 +142,7 @@ void node_take_wal_news(struct node *n)
 		return;
 	}
 	say_slow_disk(n, &done);
+	space_log_news(n, done.space);
 	if (done.state)
 		node_step(n, &(struct raft_event){.kind = RAFT_EV_STATE_DURABLE,
 		                                  .durable = {.epoch = done.state_epoch}});
@@ -160,6 +158,7 @@ void node_end_turn(struct node *n)
 	if (node_is_out(n))
 		return;
 	version_look(n);
+	space_end_turn(n);
 	serve_propose_gathered(n);
 	serve_read_gathered(n);
 	members_work(n);

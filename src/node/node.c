@@ -52,9 +52,10 @@ static void init_handles(struct node *n)
 	(void)uv_timer_init(n->loop, &n->tick);
 	(void)uv_timer_init(n->loop, &n->sweep);
 	(void)uv_timer_init(n->loop, &n->resume);
+	(void)uv_timer_init(n->loop, &n->space.watch);
 	(void)uv_prepare_init(n->loop, &n->end_of_turn);
 	n->wal_news.data = n->again.data = n->tick.data = n->sweep.data = n->end_of_turn.data = n;
-	n->resume.data = n;
+	n->resume.data = n->space.watch.data = n;
 }
 
 static void free_node(struct node *n)
@@ -147,9 +148,10 @@ static void handle_closed(uv_handle_t *h)
 
 static void close_handles(struct node *n)
 {
-	uv_handle_t *handles[] = {(uv_handle_t *)&n->wal_news, (uv_handle_t *)&n->again,
-	                          (uv_handle_t *)&n->tick,     (uv_handle_t *)&n->sweep,
-	                          (uv_handle_t *)&n->resume,   (uv_handle_t *)&n->end_of_turn};
+	uv_handle_t *handles[] = {(uv_handle_t *)&n->wal_news,   (uv_handle_t *)&n->again,
+	                          (uv_handle_t *)&n->tick,       (uv_handle_t *)&n->sweep,
+	                          (uv_handle_t *)&n->resume,     (uv_handle_t *)&n->end_of_turn,
+	                          (uv_handle_t *)&n->space.watch};
 
 	for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {
 		n->closing++;
@@ -221,6 +223,7 @@ int node_start(struct node **out, uv_loop_t *loop, const struct node_opts *opts,
 	tell_membership(n);
 	(void)uv_prepare_start(&n->end_of_turn, on_prepare);
 	(void)uv_timer_start(&n->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
+	space_start(n);
 	log_info("node %llu of cluster %s listens on %s", ull(n->id), n->config.name, n->address);
 	node_step(n, &(struct raft_event){.kind = RAFT_EV_TICK});
 	*out = n;
@@ -250,6 +253,7 @@ static void stop_now(struct node *n)
 	wal_close(n->wal);
 	n->wal = NULL;
 	peers_stop(n);
+	space_stop(n);
 	n->closing++;
 	net_listener_close(n->listener, listener_closed, n);
 	close_handles(n);

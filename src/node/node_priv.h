@@ -2,7 +2,8 @@
  * effects out. peer.c: connections to the other servers. member.c: who they are. admin.c: what
  * operators ask for. conn.c: accepted connections. serve.c: what comes in over them. apply.c: committed entries and reads. compact.c:
  * flushes, and cutting the log. snapshot_send.c, snapshot_recv.c: whole states to and from others.
- * session.c: keep-alives. watch.c, names.c: who is told of changes. version.c: the cluster's protocol version. */
+ * session.c: keep-alives. watch.c, names.c: who is told of changes. version.c: the cluster's protocol version.
+ * space.c: room on the disk. */
 #ifndef RFS_NODE_NODE_PRIV_H
 #define RFS_NODE_NODE_PRIV_H
 
@@ -60,6 +61,13 @@
 
 struct node;
 
+/* How a server's disk stands, in order. */
+enum node_room {
+	NODE_ROOM_NONE = 1,  /* not even for the log */
+	NODE_ROOM_SHORT = 2, /* for what frees some, and no more */
+	NODE_ROOM = 3,
+};
+
 /* An accepted connection: a client, or another server talking to us. Lives until it is closed and
  * nobody who waits for an answer points to it. */
 struct node_conn {
@@ -87,9 +95,11 @@ struct node_peer {
 	char address[WIRE_TEXT_MAX];
 	struct net_conn *net; /* NULL while waiting to dial again */
 	bool up, complained, dirty;
-	bool member;       /* of the configuration in force; else it goes at leave_ms */
-	bool dropped;      /* out of the list; freed when its handles are closed */
-	uint64_t leave_ms; /* a member: 0 */
+	bool member;         /* of the configuration in force; else it goes at leave_ms */
+	bool dropped;        /* out of the list; freed when its handles are closed */
+	uint64_t leave_ms;   /* a member: 0 */
+	enum node_room room; /* as it said last; holds for a while */
+	uint64_t room_heard_ms;
 	struct net_backoff backoff;
 	uv_timer_t retry;
 	struct node_peer *prev, *next;
@@ -145,7 +155,23 @@ struct node_recv; /* snapshot_recv.c */
 struct node_session {
 	uint64_t id;
 	uint64_t heard_ms;
+	uint64_t proposed; /* the highest seq that this leader has put into its log */
 	UT_hash_handle hh;
+};
+
+/* Room on the disk, and sizes chosen for it: space.c. */
+struct node_space {
+	uint64_t segment_bytes, uncommitted_bytes, flush_bytes, keep_bytes, hold_bytes;
+	uint64_t reserve_bytes, total_bytes, free_bytes;
+	enum node_room room;
+	bool log_waits; /* for its next segment */
+	bool reclaiming;
+	uint64_t written_bytes; /* to the log since the last look */
+	uint64_t unsaved_bytes; /* applied, and not in the engine for lack of room */
+	uint64_t freed_ms;      /* when something was removed last; 0: never */
+	uint64_t handed_ms, reclaim_began_ms, reclaimed_ms, said_ms;
+	uv_timer_t watch;
+	uv_work_t work;
 };
 
 struct node {
@@ -224,7 +250,8 @@ struct node {
 
 	struct node_session *sessions;
 	uint64_t last_sweep_ms, started_ms;
-	uint64_t slow_said_ms, space_said_ms;
+	uint64_t slow_said_ms;
+	struct node_space space;
 
 	/* stopping */
 	bool leaving; /* handing over before it stops */
@@ -351,6 +378,27 @@ void sessions_grant_all(struct node *n);
 void session_heard(struct node *n, uint64_t id);
 void sessions_sweep(struct node *n);
 void sessions_free(struct node *n);
+void session_note_proposed(struct node *n, uint64_t id, uint64_t seq);
+uint64_t session_proposed(const struct node *n, uint64_t id);
+
+/* space.c */
+void space_choose_sizes(struct node *n); /* before log and state are opened */
+void space_start(struct node *n);
+void space_stop(struct node *n);
+void space_end_turn(struct node *n);
+void space_wrote(struct node *n, const struct raft_entry *e, size_t count); /* to the log */
+void space_log_news(struct node *n, int space);                             /* wal_done's */
+void space_heard(struct node *n, const struct wire_room *r);
+/* A leader's answer to a change for which there is no room: -ENOSPC, certainly not done; else 0. */
+int space_judge(struct node *n, const struct wire_request *r);
+/* store_commit() after `bytes` of entries; without room for them they stay in memory. */
+int space_save(struct node *n, uint64_t bytes, struct rfs_err *err);
+bool space_may_apply(const struct node *n); /* not too much has stayed in memory */
+void space_applied(struct node *n, const struct fs_op *op);
+bool space_is_tight(const struct node *n); /* give back early what can be given back */
+/* What of the log may be kept for followers, and for receivers of snapshots. */
+uint64_t space_keep_bytes(const struct node *n);
+uint64_t space_hold_bytes(const struct node *n);
 
 /* incarnations.c */
 int incarnations_load(struct node *n, struct rfs_err *err);

@@ -74,9 +74,10 @@ static int lock_dir(struct node *n, struct rfs_err *err)
 		                   "data directory %s is in use by another process%s%s",
 		                   n->data_dir, got > 0 ? ", pid " : "", holder);
 	}
-	/* The pid is a help for people; the lock does not depend on it. */
-	(void)snprintf(holder, sizeof(holder), "%ld", (long)getpid());
-	if (ftruncate(n->lock_fd, 0) != 0 || pwrite(n->lock_fd, holder, strlen(holder), 0) < 0)
+	/* The pid is a help for people; the lock does not depend on it. Written over the old one: a
+	 * full disk might have no room for it a second time. */
+	(void)snprintf(holder, sizeof(holder), "%-10ld", (long)getpid());
+	if (pwrite(n->lock_fd, holder, strlen(holder), 0) < 0)
 		return rfs_err_set(err, -errno, "%s: %s", path, rfs_strerror(-errno));
 	return 0;
 }
@@ -113,7 +114,7 @@ static int open_log(struct node *n, struct wal_recovered *rec, struct rfs_err *e
 {
 	struct wal_opts opts = {
 	        .identity = {.node_id = n->id, .incarnation = clock_random_u64()},
-	        .segment_bytes = NODE_SEGMENT_BYTES,
+	        .segment_bytes = n->space.segment_bytes,
 	        .cache_bytes = NODE_CACHE_BYTES,
 	        .threaded = true,
 	        .notify = on_wal_notify,
@@ -249,7 +250,7 @@ static int start_core(struct node *n, const struct wal_recovered *rec, struct rf
 	        .append_bytes_max = NODE_APPEND_BYTES_MAX,
 	        .inflight_bytes_max = NODE_INFLIGHT_BYTES_MAX,
 	        .inflight_msgs_max = NODE_INFLIGHT_MSGS_MAX,
-	        .uncommitted_bytes_max = NODE_UNCOMMITTED_BYTES_MAX,
+	        .uncommitted_bytes_max = n->space.uncommitted_bytes,
 	        .commit_delay_ms = NODE_COMMIT_DELAY_MS,
 	};
 	struct raft_recovered *state = mem_zalloc(sizeof(*state));
@@ -317,6 +318,7 @@ int node_recover(struct node *n, struct rfs_err *err)
 		rc = mark_joining(n, err);
 	if (rc == 0)
 		rc = incarnations_load(n, err);
+	space_choose_sizes(n);
 	if (rc == 0)
 		rc = open_log(n, &rec, err);
 	if (rc == 0)

@@ -300,7 +300,8 @@ static int check_request(const struct wire_request *r)
 	case FS_OP_LISTXATTR:
 	case FS_OP_SEEK: return 0;
 	case FS_OP_NONE:
-	case FS_OP_SESSION_EXPIRE: /* the leader's own */ break;
+	case FS_OP_SESSION_EXPIRE: /* the leader's own */
+	case FS_OP_TRIM: break;
 	}
 	return -EINVAL;
 }
@@ -328,6 +329,8 @@ static void take_request(struct node *n, struct node_conn *c, const struct wire_
 		rc = -EFBIG;
 	if (rc == 0)
 		rc = n->role == RAFT_LEADER ? version_judge(n, &r->op) : RFS_ENOTLEADER;
+	if (rc == 0)
+		rc = space_judge(n, r);
 	if (rc != 0) {
 		serve_refuse(c, r->id, rc);
 		return;
@@ -335,6 +338,7 @@ static void take_request(struct node *n, struct node_conn *c, const struct wire_
 	session_heard(n, r->session);
 	cmd.time_ns = clock_real_ns();
 	gather_command(n, &cmd, c, r->id);
+	session_note_proposed(n, r->session, r->seq);
 }
 
 /* ---- frames ---- */
@@ -402,6 +406,21 @@ static int on_request(struct node *n, struct node_conn *c, const struct frame *f
 	if (rc == 0)
 		take_request(n, c, &r);
 	return rc;
+}
+
+static int on_room(struct node *n, struct node_conn *c, const struct frame *f, struct rfs_err *err)
+{
+	struct wire_room room;
+	int rc = wire_get_room(f->payload, f->len, &room, err);
+
+	if (rc != 0)
+		return rc;
+	if (c->peer_id == 0 || room.node_id != c->peer_id)
+		return rfs_err_set(err, RFS_EPROTO,
+		                   "word of the disk of node %llu, which it is not",
+		                   (unsigned long long)room.node_id);
+	space_heard(n, &room);
+	return 0;
 }
 
 struct session_look {
@@ -490,6 +509,7 @@ static int dispatch(struct node *n, struct node_conn *c, const struct frame *f, 
 	case FRAME_SNAPSHOT: return on_snapshot(n, c, f, err);
 	case FRAME_SNAPSHOT_ACK: return on_snapshot_ack(n, c, f, err);
 	case FRAME_WATCH: return watch_take(n, c, f, err);
+	case FRAME_ROOM: return on_room(n, c, f, err);
 	case FRAME_HELLO:
 	case FRAME_HELLO_REPLY:
 	case FRAME_REPLY:

@@ -39,10 +39,38 @@ void sessions_grant_all(struct node *n)
 	n->last_sweep_ms = clock_mono_ms();
 }
 
+/* We were stopped, and not our clients; what they proposed is still known. */
+static void hear_all(struct node *n)
+{
+	struct node_session *s, *next;
+
+	HASH_ITER (hh, n->sessions, s, next)
+		s->heard_ms = n->last_sweep_ms;
+}
+
 void session_heard(struct node *n, uint64_t id)
 {
 	if (n->role == RAFT_LEADER && id != 0)
 		session_get(n, id)->heard_ms = clock_mono_ms();
+}
+
+void session_note_proposed(struct node *n, uint64_t id, uint64_t seq)
+{
+	struct node_session *s;
+
+	if (id == 0)
+		return;
+	s = session_get(n, id);
+	if (seq > s->proposed)
+		s->proposed = seq;
+}
+
+uint64_t session_proposed(const struct node *n, uint64_t id)
+{
+	struct node_session *s;
+
+	HASH_FIND(hh, n->sessions, &id, sizeof(id), s);
+	return s != NULL ? s->proposed : 0;
 }
 
 struct expired {
@@ -84,7 +112,7 @@ void sessions_sweep(struct node *n)
 		return;
 	n->last_sweep_ms = e.now_ms;
 	if (since > SWEEP_LATE_MS * 2) {
-		sessions_grant_all(n);
+		hear_all(n);
 		return;
 	}
 	store_each_session(n->store, look_at, &e);

@@ -39,6 +39,10 @@ struct engine_vtable {
 	/* The same, for what was committed before the call, from a thread of its own while the
 	 * owner goes on. */
 	int (*flush_beside)(struct store_engine *e, struct rfs_err *err);
+	/* Give the disk back what deleted records took, as far as that can be done, from a thread of its
+	 * own while the owner goes on; and the owner's word to end that soon, for good. */
+	void (*reclaim)(struct store_engine *e);
+	void (*reclaim_stop)(struct store_engine *e);
 
 	/* Walk the keys that start with `prefix`, from `from` (itself starting with prefix) on;
 	 * both are copied. The engine must not be changed while an iterator is open; gets are fine.

@@ -287,6 +287,12 @@ static void mem_close(struct store_engine *e)
 	free(m);
 }
 
+/* Memory is given back at once. */
+static void mem_reclaim(struct store_engine *e)
+{
+	(void)e;
+}
+
 static const struct engine_vtable mem_vtable = {
         .get = mem_get,
         .put = mem_put,
@@ -295,6 +301,8 @@ static const struct engine_vtable mem_vtable = {
         .rollback = mem_rollback,
         .flush = mem_flush,
         .flush_beside = mem_flush,
+        .reclaim = mem_reclaim,
+        .reclaim_stop = mem_reclaim,
         .iter_open = mem_iter_open,
         .iter_next = mem_iter_next,
         .iter_close = mem_iter_close,

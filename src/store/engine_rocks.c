@@ -15,16 +15,22 @@
 #include "../base/mem.h"
 #include "kvmap.h"
 
-#define WRITE_BUFFER_BYTES_MAX (16u << 20)
-#define WRITE_BUFFER_BYTES_MIN (1u << 20)
-#define WRITE_BUFFER_SHARE     64 /* of the file system, at most one in so many */
-#define WRITE_BUFFERS          3
-#define BLOCK_CACHE_BYTES      (32u << 20)
-#define BLOOM_BITS             10.0
-#define OPEN_FILES_MAX         256
-#define BACKGROUND_JOBS        2
-#define INFO_LOG_WARN          2 /* rocksdb::InfoLogLevel::WARN_LEVEL */
-#define INFO_LOG_FILES         2
+#define WRITE_BUFFER_BYTES_MAX  (16u << 20)
+#define WRITE_BUFFER_BYTES_MIN  (512u << 10)
+#define WRITE_BUFFER_SHARE      64 /* of the file system, at most one in so many */
+#define WRITE_BUFFERS           3
+#define TABLE_BYTES_MIN         (256u << 10)
+#define SMALL_COMPACTION_TABLES 8          /* rewritten at a time, about */
+#define MANIFEST_BYTES_SMALL    (1u << 20) /* of small disks */
+#define BLOCK_CACHE_BYTES       (32u << 20)
+#define BLOOM_BITS              10.0
+#define OPEN_FILES_MAX          256
+#define BACKGROUND_JOBS         2
+/* rocksdb::InfoLogLevel::HEADER_LEVEL: what it was opened with, and nothing later. Its log lies on the same
+ * disk, and a build with assertions, as Debian's is, ends the process when a second write to the log fails, as
+ * on a full disk. What goes wrong comes back from the calls as well. */
+#define INFO_LOG_HEADER 5
+#define INFO_LOG_FILES  2
 
 struct engine_rocks {
 	struct store_engine base;
@@ -188,6 +194,22 @@ static int rocks_flush_beside(struct store_engine *e, struct rfs_err *err)
 
 	rocksdb_flush(r->db, r->flush, &text);
 	return take_error(r, text, err);
+}
+
+/* Deleted records are only marks until they meet what they hide; a compaction of all levels brings them
+ * down to it. Tables that nothing was deleted from stay as they are. */
+static void rocks_reclaim(struct store_engine *e)
+{
+	rocksdb_compactoptions_t *o = rocksdb_compactoptions_create();
+
+	rocksdb_compactoptions_set_exclusive_manual_compaction(o, 0);
+	rocksdb_compact_range_opt(rocks_of(e)->db, o, NULL, 0, NULL, 0);
+	rocksdb_compactoptions_destroy(o);
+}
+
+static void rocks_reclaim_stop(struct store_engine *e)
+{
+	rocksdb_disable_manual_compaction(rocks_of(e)->db);
 }
 
 /* ---- iterators ---- */
@@ -358,6 +380,8 @@ static const struct engine_vtable rocks_vtable = {
         .rollback = rocks_rollback,
         .flush = rocks_flush,
         .flush_beside = rocks_flush_beside,
+        .reclaim = rocks_reclaim,
+        .reclaim_stop = rocks_reclaim_stop,
         .iter_open = rocks_iter_open,
         .iter_next = rocks_iter_next,
         .iter_close = rocks_iter_close,
@@ -383,16 +407,37 @@ static size_t write_buffer_bytes(const char *dir)
 	return bytes < WRITE_BUFFER_BYTES_MAX ? (size_t)bytes : WRITE_BUFFER_BYTES_MAX;
 }
 
+/* A compaction needs room for all that it writes before it gives any back. On a small disk tables and
+ * levels are small, so that it is always a small piece of the whole that is rewritten at a time; and
+ * nothing is set aside in steps that would be a good part of the disk. */
+static void set_small(rocksdb_options_t *o, size_t write_buffer)
+{
+	size_t table = write_buffer / 4 > TABLE_BYTES_MIN ? write_buffer / 4 : TABLE_BYTES_MIN;
+
+	if (write_buffer == WRITE_BUFFER_BYTES_MAX)
+		return;
+	rocksdb_options_set_target_file_size_base(o, table);
+	rocksdb_options_set_max_compaction_bytes(o, SMALL_COMPACTION_TABLES * table);
+	rocksdb_options_set_level0_file_num_compaction_trigger(o, 2);
+	rocksdb_options_set_max_bytes_for_level_base(o, 2 * write_buffer);
+	rocksdb_options_set_manifest_preallocation_size(o, MANIFEST_BYTES_SMALL / 16);
+	rocksdb_options_set_max_manifest_file_size(o, MANIFEST_BYTES_SMALL);
+	rocksdb_options_set_max_log_file_size(o, MANIFEST_BYTES_SMALL / 4);
+}
+
 static void set_options(struct engine_rocks *r)
 {
+	size_t write_buffer = write_buffer_bytes(r->dir);
+
 	r->options = rocksdb_options_create();
 	rocksdb_options_set_create_if_missing(r->options, 1);
 	rocksdb_options_set_paranoid_checks(r->options, 1);
-	rocksdb_options_set_write_buffer_size(r->options, write_buffer_bytes(r->dir));
+	rocksdb_options_set_write_buffer_size(r->options, write_buffer);
+	set_small(r->options, write_buffer);
 	rocksdb_options_set_max_write_buffer_number(r->options, WRITE_BUFFERS);
 	rocksdb_options_set_max_background_jobs(r->options, BACKGROUND_JOBS);
 	rocksdb_options_set_max_open_files(r->options, OPEN_FILES_MAX);
-	rocksdb_options_set_info_log_level(r->options, INFO_LOG_WARN);
+	rocksdb_options_set_info_log_level(r->options, INFO_LOG_HEADER);
 	rocksdb_options_set_keep_log_file_num(r->options, INFO_LOG_FILES);
 	rocksdb_options_set_stats_dump_period_sec(r->options, 0);
 	rocksdb_options_set_stats_persist_period_sec(r->options, 0);

@@ -115,6 +115,28 @@ int store_linger_trim(struct store *s)
 	return 0;
 }
 
+int store_linger_trim_old(struct store *s, uint64_t age_ms)
+{
+	const struct store_lingerers *q = s->lingerers;
+	uint64_t age_ns = age_ms < UINT64_MAX / 1000000 ? age_ms * 1000000 : UINT64_MAX;
+
+	for (unsigned i = 0; i < STORE_LINGER_TRIMMED_MAX && q->n > 0; i++) {
+		const struct lingering *first = &q->at[q->head];
+
+		if (s->now_ns <= first->r.since_ns ||
+		    (uint64_t)(s->now_ns - first->r.since_ns) < age_ns)
+			break;
+		if (free_first(s) != 0)
+			return STORE_FAILED;
+	}
+	return 0;
+}
+
+uint64_t store_lingering(const struct store *s)
+{
+	return s->lingerers->n;
+}
+
 /* ---- at open ---- */
 
 int store_linger_load_all(struct store *s)

@@ -221,7 +221,8 @@ static int answer(struct store *s, const struct fs_op *op, struct fs_result *res
 	case FS_OP_SETXATTR:
 	case FS_OP_REMOVEXATTR:
 	case FS_OP_FALLOCATE:
-	case FS_OP_COPY: return -EINVAL;
+	case FS_OP_COPY:
+	case FS_OP_TRIM: return -EINVAL;
 	}
 	return -EINVAL;
 }

@@ -36,6 +36,18 @@ bool store_session_known(const struct store *s, uint64_t id)
 	return find(s, id) != NULL;
 }
 
+bool store_session_is_new(const struct store *s, uint64_t session, uint64_t seq)
+{
+	const struct store_session *ses = find(s, session);
+
+	if (ses == NULL || seq < ses->lowest)
+		return false;
+	for (size_t i = 0; i < ses->n; i++)
+		if (ses->slots[i].seq == seq)
+			return false;
+	return true;
+}
+
 static struct store_session *add(struct store *s, uint64_t id, uint64_t timeout_ms, uint64_t weight)
 {
 	struct store_session *n = mem_zalloc(sizeof(*n));

@@ -187,6 +187,7 @@ static int change(struct store *s, const struct store_cmd *cmd, struct fs_result
 	case FS_OP_REMOVEXATTR: return store_op_removexattr(s, op, res);
 	case FS_OP_FALLOCATE: return store_op_fallocate(s, op, res);
 	case FS_OP_COPY: return store_op_copy(s, op, res);
+	case FS_OP_TRIM: return cmd->session == 0 ? store_linger_trim_old(s, op->size) : -EINVAL;
 	case FS_OP_NONE:
 	case FS_OP_LOOKUP:
 	case FS_OP_GETATTR:
@@ -341,6 +342,16 @@ int store_flush(struct store *s, struct raft_pos *durable, struct rfs_err *err)
 		return engine_failed(s, &e, err);
 	*durable = s->durable = s->committed;
 	return 0;
+}
+
+void store_reclaim(struct store *s)
+{
+	s->e->vt->reclaim(s->e);
+}
+
+void store_reclaim_stop(struct store *s)
+{
+	s->e->vt->reclaim_stop(s->e);
 }
 
 struct raft_pos store_durable(const struct store *s)

@@ -157,6 +157,13 @@ void store_each_session(struct store *s, void (*each)(void *ctx, uint64_t id, ui
 typedef void (*store_name_cb)(void *ctx, uint64_t parent, struct fs_str name, uint64_t ino);
 int store_each_name(struct store *s, store_name_cb each, void *ctx, struct rfs_err *err);
 
+/* Whether `session` is open and has no command `seq` applied: a command that was not applied, and has
+ * not been acknowledged as applied. */
+bool store_session_is_new(const struct store *s, uint64_t session, uint64_t seq);
+
+/* Files without names that are kept for those who may have them open. */
+uint64_t store_lingering(const struct store *s);
+
 struct store_counts {
 	uint64_t inodes, bytes, sessions; /* bytes: sum of the files' sizes */
 };
@@ -187,6 +194,13 @@ struct store_flush;
 struct store_flush *store_flush_begin(struct store *s);
 void store_flush_work(struct store_flush *f);
 int store_flush_end(struct store_flush *f, struct raft_pos *durable, struct rfs_err *err);
+
+/* Give the disk back the room of what was removed, which otherwise comes back little by little: for a
+ * disk that is nearly full. Blocks; needs some room itself, and gives up quietly where there is none.
+ * Any thread, one at a time; the owner goes on with everything but close. */
+void store_reclaim(struct store *s);
+/* The same will end soon, now and for the rest of the store's life. Thread: owner. */
+void store_reclaim_stop(struct store *s);
 
 /* Bytes that the store's files take on disk, unfinished imports included; 0 in memory. Reads the
  * directories. Any thread. */

@@ -24,11 +24,12 @@
 #define STORE_DENTRY_HASH_MASK ((1ull << 55) - 1)
 #define STORE_REPLIES_MAX      4096u /* unacknowledged replies of a session */
 /* A file without names lingers this long, or until there are too many of them (linger.c). */
-#define STORE_LINGER_NS         (30ll * 1000 * 1000 * 1000)
-#define STORE_LINGER_INODES_MAX 65536u
-#define STORE_LINGER_BYTES_MAX  (64ull << 20)
-#define STORE_LINGER_FREED_MAX  64u   /* by one command */
-#define STORE_SEEK_CHUNKS_MAX   8192u /* looked at for a hole */
+#define STORE_LINGER_NS          (30ll * 1000 * 1000 * 1000)
+#define STORE_LINGER_INODES_MAX  65536u
+#define STORE_LINGER_BYTES_MAX   (64ull << 20)
+#define STORE_LINGER_FREED_MAX   64u   /* by one command */
+#define STORE_SEEK_CHUNKS_MAX    8192u /* looked at for a hole */
+#define STORE_LINGER_TRIMMED_MAX 1024u /* by one that was made for it */
 /* Locks; beyond them -ENOLCK. */
 #define STORE_LOCKS_SESSION_MAX      65536u /* held by a session, or waited for */
 #define STORE_LOCKS_INODE_MAX        8192u  /* held on an inode */
@@ -217,6 +218,8 @@ uint64_t store_dir_cookie(const struct store *s, struct fs_str name); /* with or
 /* Let go of a file that has lost its last name: a regular file lingers, anything else is freed. */
 int store_linger(struct store *s, struct store_inode *n);
 int store_linger_trim(struct store *s); /* free what has lingered for long enough */
+/* Free those that have lingered for `age_ms`, STORE_LINGER_TRIMMED_MAX at most. */
+int store_linger_trim_old(struct store *s, uint64_t age_ms);
 int store_linger_load_all(struct store *s);
 void store_linger_free_all(struct store *s);
 

@@ -207,6 +207,15 @@ static struct segment *newest_segment(const struct wal *w)
 	return w->segments[w->n_segments - 1];
 }
 
+/* Small segments are for small disks, and still a large entry has to go somewhere. */
+static uint64_t segment_bytes_for(const struct wal *w, uint64_t n)
+{
+	uint64_t need =
+	        (WAL_BLOCK_BYTES + n + WAL_BLOCK_BYTES - 1) / WAL_BLOCK_BYTES * WAL_BLOCK_BYTES;
+
+	return need > w->segment_bytes ? need : w->segment_bytes;
+}
+
 /* The segment in which a record of `n` bytes goes next. */
 static struct segment *place(struct wal *w, uint64_t n)
 {
@@ -214,7 +223,7 @@ static struct segment *place(struct wal *w, uint64_t n)
 
 	if (w->place_offset + n <= s->size)
 		return s;
-	s = segment_new(s->seq + 1, w->segment_bytes, w->last);
+	s = segment_new(s->seq + 1, segment_bytes_for(w, n), w->last);
 	w->segments = mem_grow(w->segments, &w->segments_cap, w->n_segments + 1,
 	                       sizeof(struct segment *));
 	w->segments[w->n_segments++] = s;
@@ -274,7 +283,7 @@ static void check_entries(const struct wal *w, const struct raft_entry *e, size_
 	for (size_t i = 0; i < n; i++) {
 		rfs_check(e[i].pos.index == e[0].pos.index + i);
 		rfs_check(e[i].pos.term >= term && e[i].pos.term <= w->term);
-		rfs_check(wal_entry_fits(w->segment_bytes, e[i].len));
+		rfs_check(e[i].len <= RAFT_ENTRY_BYTES_MAX);
 		rfs_check(e[i].kind <= RAFT_ENTRY_KIND_MAX);
 		term = e[i].pos.term;
 	}

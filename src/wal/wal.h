@@ -38,7 +38,7 @@ struct wal_opts {
 	struct wal_identity identity; /* a new directory gets it; an old one must have the same
 	                               * cluster and node, and keeps its own incarnation */
 	uint64_t segment_bytes; /* size of each new segment file, rounded up to 4096; 8192 to 1 GiB;
-	                         * any entry appended must fit: wal_entry_fits() */
+	                         * an entry that needs more gets a segment of its own size */
 	uint64_t cache_bytes;   /* newest entries kept in memory for wal_read() */
 	bool threaded;
 	void (*notify)(void *ctx); /* from the writer's thread; must not call back into the log */
@@ -66,9 +66,6 @@ int wal_open(struct wal **out, const char *dir, const struct wal_opts *opts,
 
 /* Wait for the queue to drain, stop the writer, free. Takes `w`; NULL is fine. */
 void wal_close(struct wal *w);
-
-/* Whether an entry with `len` bytes of payload fits into a segment of `segment_bytes`. */
-bool wal_entry_fits(uint64_t segment_bytes, uint32_t len);
 
 /* Queue `n` consecutive entries. If entries[0] stands at or before the last one, they replace it
  * and everything behind it, in the same write. Copied: nothing is borrowed. At once readable by

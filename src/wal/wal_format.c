@@ -118,12 +118,6 @@ uint64_t wal_record_bytes(uint32_t len)
 	return ((uint64_t)WAL_RECORD_HEAD_BYTES + len + 8) & ~UINT64_C(7);
 }
 
-bool wal_entry_fits(uint64_t segment_bytes, uint32_t len)
-{
-	return len <= RAFT_ENTRY_BYTES_MAX &&
-	       WAL_BLOCK_BYTES + wal_record_bytes(len) <= segment_bytes;
-}
-
 void wal_record_put(uint8_t *p, const struct raft_entry *e)
 {
 	uint64_t end = wal_record_bytes(e->len);

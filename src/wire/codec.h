@@ -157,6 +157,12 @@ struct wire_events {
 	size_t n;
 };
 
+/* How much room there is on a server's disk. */
+struct wire_room {
+	uint64_t node_id;
+	uint32_t room; /* enum node_room */
+};
+
 void wire_put_hello(struct buf *b, const struct wire_hello *h);
 void wire_put_hello_reply(struct buf *b, const struct wire_hello_reply *h);
 /* APPEND takes its entries from m->entries (payload pointers set), not from first. */
@@ -167,6 +173,7 @@ void wire_put_keep_alive(struct buf *b, uint64_t session);
 void wire_put_keep_alive_reply(struct buf *b, const struct wire_keep_alive_reply *r);
 void wire_put_status_request(struct buf *b, uint64_t id);
 void wire_put_status(struct buf *b, const struct wire_status *s);
+void wire_put_room(struct buf *b, const struct wire_room *r);
 void wire_put_admin(struct buf *b, const struct wire_admin *a);
 void wire_put_admin_reply(struct buf *b, const struct wire_admin_reply *r);
 void wire_put_snapshot(struct buf *b, const struct wire_snapshot *s);
@@ -189,6 +196,7 @@ int wire_get_keep_alive_reply(const uint8_t *p, size_t n, struct wire_keep_alive
                               struct rfs_err *err);
 int wire_get_status_request(const uint8_t *p, size_t n, uint64_t *id, struct rfs_err *err);
 int wire_get_status(const uint8_t *p, size_t n, struct wire_status *s, struct rfs_err *err);
+int wire_get_room(const uint8_t *p, size_t n, struct wire_room *r, struct rfs_err *err);
 int wire_get_admin(const uint8_t *p, size_t n, struct wire_admin *a, struct rfs_err *err);
 int wire_get_admin_reply(const uint8_t *p, size_t n, struct wire_admin_reply *r,
                          struct rfs_err *err);

@@ -23,6 +23,27 @@ int wire_get_status_request(const uint8_t *p, size_t n, uint64_t *id, struct rfs
 	return 0;
 }
 
+void wire_put_room(struct buf *b, const struct wire_room *r)
+{
+	RfsPb__Room m = RFS_PB__ROOM__INIT;
+
+	m.node_id = r->node_id;
+	m.room = r->room;
+	codec_put(b, FRAME_ROOM, &m.base);
+}
+
+int wire_get_room(const uint8_t *p, size_t n, struct wire_room *r, struct rfs_err *err)
+{
+	struct scratch s;
+	RfsPb__Room *m = codec_unpack(&rfs_pb__room__descriptor, scratch_begin(&s), p, n, err);
+
+	if (m == NULL)
+		return RFS_ECORRUPT;
+	r->node_id = m->node_id;
+	r->room = m->room;
+	return 0;
+}
+
 static void member_to_pb(RfsPb__Member *m, const struct wire_member *from)
 {
 	rfs_pb__member__init(m);

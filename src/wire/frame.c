@@ -26,7 +26,8 @@ uint32_t frame_version(enum frame_type type)
 	case FRAME_ADMIN:
 	case FRAME_ADMIN_REPLY:
 	case FRAME_SNAPSHOT:
-	case FRAME_SNAPSHOT_ACK: return 2;
+	case FRAME_SNAPSHOT_ACK:
+	case FRAME_ROOM:
 	case FRAME_WATCH:
 	case FRAME_EVENTS: return 2;
 	}

@@ -36,6 +36,7 @@ enum frame_type {
 	FRAME_SNAPSHOT_ACK = 13,
 	FRAME_WATCH = 14,
 	FRAME_EVENTS = 15,
+	FRAME_ROOM = 16,
 };
 
 /* The protocol version that brought this type: it is not sent to a peer that speaks an older one. */

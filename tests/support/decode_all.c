@@ -128,6 +128,7 @@ static unsigned decode_small(const uint8_t *p, size_t n)
 	struct wire_hello hello;
 	struct wire_hello_reply reply;
 	struct wire_keep_alive_reply alive;
+	struct wire_room room;
 	uint64_t number;
 	unsigned taken = 0;
 
@@ -141,6 +142,7 @@ static unsigned decode_small(const uint8_t *p, size_t n)
 		rfs_check(reply.code <= 0);
 		taken++;
 	}
+	taken += judge(wire_get_room(p, n, &room, &err), &err);
 	taken += judge(wire_get_keep_alive(p, n, &number, &err), &err);
 	taken += judge(wire_get_keep_alive_reply(p, n, &alive, &err), &err);
 	taken += judge(wire_get_status_request(p, n, &number, &err), &err);

@@ -9,6 +9,22 @@
 #include "../../src/base/log.h"
 #include "../../src/base/op.h"
 
+START_TEST(test_what_grows_is_told_from_what_frees)
+{
+	const enum fs_op_kind frees[] = {
+	        FS_OP_UNLINK,  FS_OP_RMDIR, FS_OP_DELETE,       FS_OP_SETATTR, FS_OP_RENAME,
+	        FS_OP_RELEASE, FS_OP_TRIM,  FS_OP_SESSION_OPEN, FS_OP_LOCK,    FS_OP_UNLOCK};
+	const enum fs_op_kind grows[] = {FS_OP_MKNOD, FS_OP_LINK, FS_OP_PUT};
+
+	for (size_t i = 0; i < sizeof(frees) / sizeof(frees[0]); i++)
+		ck_assert(!fs_op_grows(&(struct fs_op){.kind = frees[i], .data_len = 1}));
+	for (size_t i = 0; i < sizeof(grows) / sizeof(grows[0]); i++)
+		ck_assert(fs_op_grows(&(struct fs_op){.kind = grows[i]}));
+	ck_assert(fs_op_grows(&(struct fs_op){.kind = FS_OP_WRITE, .data_len = 1}));
+	ck_assert(!fs_op_grows(&(struct fs_op){.kind = FS_OP_WRITE, .flags = FS_F_TRUNC}));
+}
+END_TEST
+
 START_TEST(test_err_says_where_and_marks_a_cut_sentence)
 {
 	struct rfs_err e = {0};
@@ -201,6 +217,7 @@ int main(void)
 	SRunner *sr = srunner_create(s);
 	int failed;
 
+	tcase_add_test(t, test_what_grows_is_told_from_what_frees);
 	tcase_add_test(t, test_err_says_where_and_marks_a_cut_sentence);
 	tcase_add_test(t, test_every_code_has_a_text);
 	tcase_add_test(t, test_reader_stops_at_the_end_and_stays_bad);

@@ -382,6 +382,60 @@ START_TEST(test_what_lingers_is_the_same_after_a_restart)
 }
 END_TEST
 
+static int trim(uint64_t session, uint64_t age_ms)
+{
+	const struct fs_op op = {.kind = FS_OP_TRIM, .size = age_ms};
+
+	return kit_apply(&k, &(struct store_cmd){.time_ns = k.time_ns,
+	                                         .session = session,
+	                                         .seq = session != 0,
+	                                         .op = &op});
+}
+
+START_TEST(test_a_leader_short_of_room_lets_less_linger)
+{
+	uint64_t old, young;
+
+	k.pos.index++;
+	k.pos.term = 1;
+	ck_assert_int_eq(store_set_version(k.s, k.pos, 2, &k.err), 0);
+	old = kit_file(&k, FS_ROOT_INO, "old");
+	ck_assert_int_eq(kit_unlink(&k, FS_ROOT_INO, "old"), 0);
+	k.time_ns += 3000000000;
+	young = kit_file(&k, FS_ROOT_INO, "young");
+	ck_assert_int_eq(kit_unlink(&k, FS_ROOT_INO, "young"), 0);
+	ck_assert_uint_eq(store_lingering(k.s), 2);
+	ck_assert_int_eq(trim(0, 5000), 0);
+	ck_assert_uint_eq(store_lingering(k.s), 2);
+	ck_assert_int_eq(trim(0, 2000), 0);
+	ck_assert_uint_eq(store_lingering(k.s), 1);
+	ck_assert_int_eq(kit_getattr(&k, old), -ESTALE);
+	ck_assert_int_eq(kit_getattr(&k, young), 0);
+	ck_assert_int_eq(trim(0, UINT64_MAX), 0);
+	ck_assert_uint_eq(store_lingering(k.s), 1);
+	kit_verify(&k);
+	kit_open_session(&k);
+	ck_assert_int_eq(trim(k.session, 0), -EINVAL); /* it is no client's business */
+}
+END_TEST
+
+START_TEST(test_what_was_done_or_may_have_been_is_not_new)
+{
+	const struct fs_op op = {.kind = FS_OP_NONE};
+
+	kit_open_session(&k);
+	ck_assert(store_session_is_new(k.s, k.session, 1));
+	ck_assert(!store_session_is_new(k.s, k.session + 1, 1)); /* it may have ended since */
+	for (uint64_t seq = 1; seq <= 3; seq++)
+		(void)kit_apply(
+		        &k, &(struct store_cmd){
+		                    .session = k.session, .seq = seq, .lowest = seq, .op = &op});
+	ck_assert(!store_session_is_new(k.s, k.session, 1));
+	ck_assert(!store_session_is_new(k.s, k.session, 3));
+	ck_assert(store_session_is_new(k.s, k.session, 4));
+}
+END_TEST
+
 static void note(void *ctx, uint64_t id, uint64_t timeout_ms)
 {
 	uint64_t *sums = ctx;
@@ -430,6 +484,8 @@ int main(void)
 	tcase_add_test(tc, test_file_is_kept_only_if_it_was_asked_for_and_by_a_session);
 	tcase_add_test(tc, test_every_open_session_is_listed);
 	tcase_add_test(tc, test_what_lingers_is_the_same_after_a_restart);
+	tcase_add_test(tc, test_a_leader_short_of_room_lets_less_linger);
+	tcase_add_test(tc, test_what_was_done_or_may_have_been_is_not_new);
 	tcase_add_test(tc, test_the_oldest_goes_when_too_much_lingers);
 	tcase_add_test(tc, test_file_without_names_lingers_and_is_no_longer_counted);
 	suite_add_tcase(s, tc);

@@ -461,6 +461,19 @@ START_TEST(test_keep_alives_survive)
 }
 END_TEST
 
+START_TEST(test_word_of_room_survives)
+{
+	struct wire_room in = {UINT64_MAX, 3}, out;
+	struct frame f;
+
+	wire_put_room(&b, &in);
+	f = frame_of(FRAME_ROOM);
+	ck_assert_int_eq(wire_get_room(f.payload, f.len, &out, &err), 0);
+	ck_assert(out.node_id == UINT64_MAX && out.room == 3);
+	ck_assert_int_eq(wire_get_room((const uint8_t *)"\x08", 1, &out, &err), RFS_ECORRUPT);
+}
+END_TEST
+
 static struct wire_status status_extreme(void)
 {
 	struct wire_status s = {.id = UINT64_MAX,
@@ -923,6 +936,7 @@ int main(void)
 	tcase_add_test(t, test_replies_survive);
 	tcase_add_test(t, test_an_empty_reply_has_no_data_and_no_attributes);
 	tcase_add_test(t, test_keep_alives_survive);
+	tcase_add_test(t, test_word_of_room_survives);
 	tcase_add_test(t, test_status_survives);
 	tcase_add_test(t, test_watches_and_events_survive);
 	tcase_add_test(t, test_administration_survives);
