@@ -11,13 +11,14 @@ work=$B/mutants
 mkdir -p "$work" || exit 2
 [ $# -gt 0 ] || set -- $(cd tests/mutants && ls *.patch | sed 's/\.patch$//')
 
-objects=()
-for f in tests/sim/*.c; do objects+=("$B/${f%.c}.o"); done
-
-# the one file that a patch changes, compiled as the Makefile does
+# the one file that a patch changes, compiled as the Makefile does; in the place of the simulator's own,
+# or before the library's
 build() {
-	local name=$1 file
+	local name=$1 file f objects=()
 	file=$(sed -n 's,^+++ b/,,p' "tests/mutants/$name.patch")
+	for f in tests/sim/*.c; do
+		[ "$f" = "$file" ] || objects+=("$B/${f%.c}.o")
+	done
 	cp "$file" "$work/$name.c" &&
 		patch --quiet --no-backup-if-mismatch "$work/$name.c" "tests/mutants/$name.patch" &&
 		gcc -std=c11 -D_GNU_SOURCE -pthread -O2 -g ${MUTANT_CFLAGS:-} -I"$B/gen" \

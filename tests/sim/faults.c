@@ -106,13 +106,18 @@ void faults_heal(struct sim *s)
 
 /* ---- the cluster ---- */
 
+static bool leads(const struct sim_server *v)
+{
+	return v->up && !v->paused && v->role == RAFT_LEADER;
+}
+
 /* Whoever leads, or believes to. */
 static void transfer(struct sim *s, struct sim_server *v, struct rng *r)
 {
 	raft_id to = rng_below(r, 2) * v->id;
 
 	for (unsigned i = 0; i < s->plan.servers; i++)
-		if (s->servers[i].up && s->servers[i].role == RAFT_LEADER)
+		if (leads(&s->servers[i]))
 			server_transfer(&s->servers[i], to);
 }
 
@@ -126,12 +131,25 @@ static void change(struct sim *s, struct sim_server *v, struct rng *r)
 static void expire(struct sim *s, struct sim_server *v, struct rng *r)
 {
 	const struct sim_client *c = &s->clients[rng_below(r, s->plan.clients)];
+	struct fs_op op = {.kind = FS_OP_SESSION_EXPIRE, .ino = c->session};
 
 	(void)v;
 	s->expires = true;
 	for (unsigned i = 0; i < s->plan.servers && c->session != 0; i++)
-		if (s->servers[i].up && !s->servers[i].paused && s->servers[i].role == RAFT_LEADER)
-			serve_expire(&s->servers[i], c->session);
+		if (leads(&s->servers[i]))
+			serve_own(&s->servers[i], &op);
+}
+
+/* Somebody takes a lock from whoever has it. */
+static void break_lock(struct sim *s, struct sim_server *v, struct rng *r)
+{
+	char name[] = "key0";
+	struct fs_op op = {.kind = FS_OP_LOCK_BREAK, .name = {name, sizeof(name) - 1}};
+
+	(void)s;
+	name[3] = (char)('0' + rng_below(r, SIM_KEYS));
+	if (leads(v) && store_version(v->store) > FS_VERSION_MIN)
+		serve_own(v, &op);
 }
 
 /* ---- clocks ---- */
@@ -245,6 +263,7 @@ const struct sim_fault_kind sim_fault_kinds[SIM_FAULTS] = {
         [FAULT_ROT] = {"rot", 250, 4, rot},
         [FAULT_WIPE] = {"wipe", 250, 4, wipe},
         [FAULT_EXPIRE] = {"expire", 250, 9, expire},
+        [FAULT_BREAK] = {"break", 250, 20, break_lock},
 };
 
 static const struct sim_fault_kind *draw_kind(const struct sim_plan *p, struct rng *r)

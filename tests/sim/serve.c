@@ -149,11 +149,10 @@ static void propose_own(struct sim_server *v, enum raft_entry_kind kind, const s
 	server_step(v, ev);
 }
 
-/* The leader has not heard from a client for too long. */
-void serve_expire(struct sim_server *v, uint64_t session)
+/* A change of the leader's own, or of an administrator's, whom no session remembers. */
+void serve_own(struct sim_server *v, const struct fs_op *op)
 {
-	struct fs_op op = {.kind = FS_OP_SESSION_EXPIRE, .ino = session};
-	struct store_cmd cmd = {.time_ns = date_ns(v), .op = &op};
+	struct store_cmd cmd = {.time_ns = date_ns(v), .op = op};
 	struct buf b;
 
 	buf_init(&b);

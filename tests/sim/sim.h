@@ -58,6 +58,7 @@ enum sim_fault {
 	FAULT_ROT,    /* a flipped bit at rest */
 	FAULT_WIPE,   /* the same id comes back with an empty disk */
 	FAULT_EXPIRE, /* of a client's session */
+	FAULT_BREAK,  /* of a lock */
 	SIM_FAULTS,
 };
 
@@ -163,7 +164,6 @@ struct sim_reply {
 };
 
 struct sim_event {
-	uint64_t at_us, order;
 	enum sim_event_kind kind;
 	unsigned who;
 	uint64_t life; /* of the server it was meant for; a client's timer: its number */
@@ -174,6 +174,11 @@ struct sim_event {
 		struct sim_reply *reply;
 		uint64_t number;
 	};
+};
+
+struct sim_slot { /* in the queue */
+	uint64_t at_us, order;
+	struct sim_event *event;
 };
 
 /* ---- clients ---- */
@@ -230,7 +235,7 @@ struct sim {
 	struct sim_plan plan;
 	struct rng rng;
 	uint64_t now_us, order;
-	struct sim_event **heap;
+	struct sim_slot *heap;
 	size_t n_heap, cap_heap;
 	struct sim_server *servers;
 	struct sim_client clients[SIM_CLIENTS_MAX];

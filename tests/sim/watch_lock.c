@@ -64,6 +64,8 @@ void watch_locks(struct sim *s, raft_index index, const struct store_cmd *cmd,
 	w->locks_upto = index;
 	if (cmd->op->kind == FS_OP_SESSION_EXPIRE)
 		end_session(w, cmd->op->ino);
+	if (cmd->op->kind == FS_OP_LOCK_BREAK && r->err == 0 && (l = find(w, r->attr.ino)) != NULL)
+		l->session = 0;
 	if (r->err == RFS_ESESSION || r->err == RFS_EUNKNOWN || r->err == -EINVAL)
 		return;
 	l = find(w, cmd->op->ino);

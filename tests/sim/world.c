@@ -42,52 +42,42 @@ void sim_fail(struct sim *s, const char *fmt, ...)
 
 /* ---- the event queue: a binary heap by (time, order of posting) ---- */
 
-static bool before(const struct sim_event *a, const struct sim_event *b)
+static bool before(const struct sim_slot *a, const struct sim_slot *b)
 {
 	return a->at_us != b->at_us ? a->at_us < b->at_us : a->order < b->order;
-}
-
-static void swap(struct sim *s, size_t i, size_t k)
-{
-	struct sim_event *e = s->heap[i];
-
-	s->heap[i] = s->heap[k];
-	s->heap[k] = e;
 }
 
 struct sim_event *sim_post(struct sim *s, uint64_t after_us, enum sim_event_kind kind, unsigned who)
 {
 	struct sim_event *e = mem_zalloc(sizeof(*e));
+	struct sim_slot slot = {s->now_us + after_us, ++s->order, e};
 	size_t i = s->n_heap++;
 
-	*e = (struct sim_event){
-	        .at_us = s->now_us + after_us, .order = ++s->order, .kind = kind, .who = who};
-	s->heap = mem_grow(s->heap, &s->cap_heap, s->n_heap, sizeof(struct sim_event *));
-	s->heap[i] = e;
-	while (i > 0 && before(s->heap[i], s->heap[(i - 1) / 2])) {
-		swap(s, i, (i - 1) / 2);
-		i = (i - 1) / 2;
-	}
+	e->kind = kind;
+	e->who = who;
+	s->heap = mem_grow(s->heap, &s->cap_heap, s->n_heap, sizeof(*s->heap));
+	for (; i > 0 && before(&slot, &s->heap[(i - 1) / 2]); i = (i - 1) / 2)
+		s->heap[i] = s->heap[(i - 1) / 2];
+	s->heap[i] = slot;
 	return e;
 }
 
 static struct sim_event *take_first(struct sim *s)
 {
-	struct sim_event *e = s->heap[0];
+	struct sim_event *e = s->heap[0].event;
+	struct sim_slot last = s->heap[--s->n_heap];
 	size_t i = 0, least;
 
-	s->heap[0] = s->heap[--s->n_heap];
-	for (;;) {
-		least = i;
-		if (2 * i + 1 < s->n_heap && before(s->heap[2 * i + 1], s->heap[least]))
-			least = 2 * i + 1;
-		if (2 * i + 2 < s->n_heap && before(s->heap[2 * i + 2], s->heap[least]))
-			least = 2 * i + 2;
-		if (least == i)
-			return e;
-		swap(s, i, least);
+	while ((least = 2 * i + 1) < s->n_heap) {
+		if (least + 1 < s->n_heap && before(&s->heap[least + 1], &s->heap[least]))
+			least++;
+		if (!before(&s->heap[least], &last))
+			break;
+		s->heap[i] = s->heap[least];
 		i = least;
 	}
+	s->heap[i] = last;
+	return e;
 }
 
 void sim_event_free(struct sim_event *e)
@@ -140,7 +130,7 @@ struct sim *sim_new(uint64_t seed)
 void sim_free(struct sim *s)
 {
 	while (s->n_heap > 0)
-		sim_event_free(s->heap[--s->n_heap]);
+		sim_event_free(s->heap[--s->n_heap].event);
 	for (unsigned i = 0; i < s->plan.servers; i++)
 		server_free(&s->servers[i]);
 	watch_free(s->watch);
@@ -241,7 +231,7 @@ void sim_run(struct sim *s)
 	begin(s);
 	while ((why = restless(s, &who)) != NULL) {
 		rfs_check(s->n_heap > 0);
-		if (!s->calm && s->heap[0]->at_us >= s->plan.run_us) {
+		if (!s->calm && s->heap[0].at_us >= s->plan.run_us) {
 			s->now_us = s->plan.run_us;
 			sim_trace(s, "the faults are over");
 			s->calm = true;
@@ -249,10 +239,10 @@ void sim_run(struct sim *s)
 			end = s->now_us + CALM_US;
 			continue;
 		}
-		if (s->calm && s->heap[0]->at_us > end)
+		if (s->calm && s->heap[0].at_us > end)
 			sim_fail(s, "not at rest %u s after the last fault: %s (server %u)",
 			         CALM_US / 1000000, why, who + 1);
-		s->now_us = s->heap[0]->at_us;
+		s->now_us = s->heap[0].at_us;
 		take(s, take_first(s));
 	}
 	watch_end(s);
