@@ -52,7 +52,8 @@ static void drop_dead(struct names *t)
 		struct name *n = t->dead;
 
 		t->dead = n->dead;
-		HASH_DEL(t->by_ino, n);
+		/* The analyzer does not see what is in a hash. */
+		HASH_DEL(t->by_ino, n); // NOLINT(clang-analyzer-core.NullDereference)
 		if (n->more != NULL) /* named anew meanwhile */
 			HASH_ADD(hh, t->by_ino, ino, sizeof(n->more->ino), n->more);
 		drop(t, n);
@@ -66,7 +67,7 @@ static void forget_all(struct names *t)
 	t->dead = NULL;
 	t->incomplete = false;
 	HASH_ITER (hh, t->by_ino, n, next) {
-		HASH_DEL(t->by_ino, n);
+		HASH_DEL(t->by_ino, n); // NOLINT(clang-analyzer-unix.Malloc)
 		for (; n != NULL; n = more) {
 			more = n->more;
 			drop(t, n);

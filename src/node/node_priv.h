@@ -248,6 +248,8 @@ struct node {
 	        store_uses; /* jobs and views beside the loop: while any is open, the store stays */
 	struct node_watch *watch;
 
+	uint64_t store_bytes, store_bytes_at_ms; /* status.c */
+
 	struct node_session *sessions;
 	uint64_t last_sweep_ms, started_ms;
 	uint64_t slow_said_ms;

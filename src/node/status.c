@@ -5,6 +5,8 @@
 #include <string.h>
 #include "../base/clock.h"
 
+#define STORE_BYTES_MS 2000u
+
 static void copy_text(char *to, size_t size, const char *from)
 {
 	(void)snprintf(to, size, "%s", from);
@@ -56,6 +58,27 @@ static const char *role_of(const struct node *n, enum raft_role role)
 	return raft_role_name(role);
 }
 
+/* What is asked for many times a second may be a second old where it costs a look at the disk. */
+static uint64_t store_bytes(struct node *n)
+{
+	uint64_t now = clock_mono_ms();
+
+	if (n->store_bytes_at_ms == 0 || now - n->store_bytes_at_ms >= STORE_BYTES_MS) {
+		n->store_bytes = store_disk_bytes(n->store);
+		n->store_bytes_at_ms = now;
+	}
+	return n->store_bytes;
+}
+
+static void fill_load(struct node *n, struct wire_status *st)
+{
+	struct node_conn *c;
+
+	st->store_bytes = store_bytes(n);
+	DL_FOREACH (n->conns, c)
+		st->clients += c->net != NULL && c->peer_id == 0;
+}
+
 void status_fill(struct node *n, struct wire_status *st)
 {
 	struct store_digest digest;
@@ -94,5 +117,6 @@ void status_fill(struct node *n, struct wire_status *st)
 	st->heartbeat_ms = n->config.heartbeat_ms;
 	st->session_timeout_ms = n->config.session_timeout_ms;
 	st->durable = rs.durable;
+	fill_load(n, st);
 	fill_members(n, st);
 }

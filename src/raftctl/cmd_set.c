@@ -63,7 +63,7 @@ static int set_run(struct ctl *ctl)
 	if (is_reserved(key))
 		return ctl_error(CTL_USAGE,
 		                 "%s: .raft is the mount's own folder; choose another key", key);
-	if (file != NULL)
+	if (value == NULL)
 		rc = put_file(ctl, key, file, &index, &err);
 	else if (strcmp(value, "-") == 0)
 		rc = ctl_value_put_fd(ctl, key, STDIN_FILENO, &index, &err);

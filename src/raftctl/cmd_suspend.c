@@ -92,7 +92,7 @@ static int suspend_run(struct ctl *ctl)
 {
 	struct wire_admin what = {.kind = WIRE_ADMIN_SUSPEND};
 	const char *period = ctl->args.operands[ctl->args.n_operands - 1];
-	struct config_node node;
+	struct config_node node = {0};
 	char text[WIRE_TEXT_MAX];
 	raft_id id = 0;
 	bool led;

@@ -19,6 +19,7 @@ const struct ctl_command *const ctl_commands[] = {
 	&cmd_member,
 	&cmd_transfer,
 	&cmd_suspend,
+	&cmd_monitor,
 	&cmd_cluster,
 	&cmd_demo,
 	&cmd_config,

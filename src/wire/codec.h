@@ -20,6 +20,7 @@
 #define WIRE_VERSION_MAX FS_VERSION_MAX
 #define WIRE_TEXT_MAX    256u
 #define WIRE_MEMBERS_MAX 32u
+#define WIRE_CLASSES_MAX 64u
 
 /* Bump allocator behind protobuf-c's allocator hooks: decode, use, reset. Any number of messages
  * may be decoded between two resets, but nothing is given back before. One message may take a few
@@ -82,6 +83,9 @@ struct wire_status {
 	uint32_t protocol_version, protocol_version_max; /* 0: not told */
 	struct wire_member members[WIRE_MEMBERS_MAX];
 	size_t n_members;
+	uint64_t clients, reads;
+	uint64_t commit_classes[WIRE_CLASSES_MAX]; /* raftfs.proto */
+	size_t n_commit_classes;
 };
 
 /* What an operator asks of a cluster. Numbers are part of the wire. */

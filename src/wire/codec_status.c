@@ -98,6 +98,10 @@ void wire_put_status(struct buf *b, const struct wire_status *s)
 	m.session_timeout_ms = s->session_timeout_ms;
 	m.durable = s->durable;
 	m.store_bytes = s->store_bytes;
+	m.clients = s->clients;
+	m.reads = s->reads;
+	m.n_commit_classes = s->n_commit_classes;
+	m.commit_classes = (uint64_t *)s->commit_classes;
 	codec_put(b, FRAME_STATUS, &m.base);
 }
 
@@ -184,6 +188,14 @@ int wire_get_status(const uint8_t *p, size_t n, struct wire_status *s, struct rf
 	s->session_timeout_ms = m->session_timeout_ms;
 	s->durable = m->durable;
 	s->store_bytes = m->store_bytes;
+	s->clients = m->clients;
+	s->reads = m->reads;
+	/* of a newer program with more of them: nothing that could be understood */
+	if (m->n_commit_classes <= WIRE_CLASSES_MAX) {
+		s->n_commit_classes = m->n_commit_classes;
+		for (size_t i = 0; i < m->n_commit_classes; i++)
+			s->commit_classes[i] = m->commit_classes[i];
+	}
 	rc = get_texts(m, s, err);
 	return rc != 0 ? rc : get_members(m, s, err);
 }

@@ -59,7 +59,7 @@ void wire_put_events(struct buf *b, const struct wire_events *e)
 {
 	RfsPb__Events m = RFS_PB__EVENTS__INIT;
 	RfsPb__Event *events = mem_calloc(e->n, sizeof(*events));
-	RfsPb__Event **pointers = mem_calloc(e->n, sizeof(*pointers));
+	RfsPb__Event **pointers = mem_calloc(e->n, sizeof(RfsPb__Event *));
 
 	for (size_t i = 0; i < e->n; i++) {
 		event_to_pb(&events[i], &e->events[i]);

@@ -1,0 +1,184 @@
+"""raftctl monitor in a real terminal: tmux, which tells what stands on its screen."""
+
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+
+from harness import Failure, check, equal, limit, program, run, sanitizer_env, text_of, wait_for
+from test_raftctl_shell import ALLOW
+
+
+class Tmux:
+    """A terminal of a given size with one program in it, on a server of its own."""
+
+    def __init__(self, directory, columns, lines, argv, locale="C.UTF-8"):
+        self.place = tempfile.mkdtemp(prefix="tmux-") # the name of a socket must be short
+        self.socket = self.place + "/s"
+        self.env = sanitizer_env(directory, {"LC_ALL": locale, "TERM": "screen-256color"})
+        self.env.pop("TMUX", None)
+        self.run("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(lines), "--", *map(str, argv))
+        self.run("set-option", "-g", "remain-on-exit", "on")
+
+    def run(self, *args):
+        done = subprocess.run(["tmux", "-u", "-S", self.socket, *args], env=self.env, capture_output=True, timeout=20)
+        if done.returncode != 0:
+            raise Failure(f"tmux {args[0]}: {text_of(done)}")
+        return done.stdout.decode(errors="replace")
+
+    def screen(self):
+        return self.run("capture-pane", "-p").rstrip("\n").split("\n")
+
+    def expect(self, pattern, seconds=10):
+        """The screen, once a line of it matches."""
+        last = []
+        def seen():
+            last[:] = self.screen()
+            return any(re.search(pattern, line) for line in last) and list(last)
+        try:
+            return wait_for(seen, seconds, f"a line with {pattern!r}", every=0.05)
+        except Failure as e:
+            raise Failure("\n".join([str(e), *last]))
+
+    def keys(self, *keys):
+        self.run("send-keys", *keys)
+
+    def ended(self, seconds=10):
+        """The exit code of the program, once it has ended."""
+        def dead():
+            return self.run("display-message", "-p", "#{pane_dead}:#{pane_dead_status}").strip()
+        try:
+            wait_for(lambda: dead().startswith("1:"), seconds, "the program to end")
+        except Failure as e:
+            raise Failure("\n".join([str(e), *self.screen()]))
+        return dead()[2:]
+
+    def close(self):
+        subprocess.run(["tmux", "-S", self.socket, "kill-server"], env=self.env, capture_output=True)
+        shutil.rmtree(self.place, ignore_errors=True)
+
+
+def monitor(cluster, columns, lines, **more):
+    return Tmux(cluster.directory, columns, lines, [program("raftctl"), "--cluster", cluster.toml, "monitor"], **more)
+
+
+def check_picture(cluster, screen, columns, lines):
+    leader = cluster.wait_leader()
+    text = "\n".join(screen)
+    check(all(len(line) <= columns for line in screen) and len(screen) <= lines, f"larger than {columns}x{lines}: {text}")
+    check(re.search(rf"raftfs e2e +3 of 3 nodes up +leader {leader}, term \d+", screen[0]), f"title: {screen[0]}")
+    for word in ("id", "address", "role", "term", "last", "commit", "applied", "lag", "disk", "conn"):
+        check(word in screen[1].split(), f"no column {word}: {screen[1]}")
+    for id in cluster.ids:
+        role = "leader" if id == leader else "follower"
+        port = cluster.ports[id]
+        check(re.search(rf"^ +{id} 127\.0\.[\d.]*:?{port if columns > 90 else ''}\d* +{role} +\d+ +\d+ +\d+ +\d+ +\d+ +[\d.]+[BKM] +\d+", screen[1 + id]),
+              f"line of node {id}: {screen[1 + id]}")
+    for name in ("writes/s", "reads/s", "p50/p99"):
+        check(any(line.startswith(f" {name}") for line in screen), f"no {name}: {text}")
+    check("q quit" in screen[-1] and "t transfer" in screen[-1], f"keys: {screen[-1]}")
+
+
+@limit(120)
+def test_the_monitor_at_80x24_and_200x50_and_in_between(env):
+    with env.cluster(more=ALLOW) as c:
+        stop = threading.Event()
+        def load():
+            i = 0
+            while not stop.is_set():
+                i += 1
+                c.ctl("set", "k", str(i), code=None)
+        writer = threading.Thread(target=load)
+        writer.start()
+        t = monitor(c, 80, 24)
+        try:
+            leader = c.wait_leader()
+            t.expect(r"writes/s +[1-9]\d* .*[▁▂▃▄▅▆▇█]")
+            check_picture(c, t.expect("p50/p99 +"), 80, 24)
+            t.run("resize-window", "-x", "200", "-y", "50")
+            check_picture(c, t.expect("sessions +inodes +uptime +version"), 200, 50)
+            t.run("resize-window", "-x", "80", "-y", "24")
+            wait_for(lambda: "sessions" not in t.screen()[1], 10, "the narrow screen")
+            for columns, lines in ((40, 10), (10, 3), (20, 5), (80, 24)): # nothing breaks, whatever fits is shown
+                t.run("resize-window", "-x", str(columns), "-y", str(lines))
+                wait_for(lambda: len(t.screen()) <= lines, 10, "the new size")
+                t.expect("raftfs", 10)
+            check_picture(c, t.expect("p50/p99"), 80, 24)
+
+            c.kill(leader) # an election as it happens
+            t.expect(rf"node {leader} at .* does not answer")
+            t.expect(rf"^ +{leader} +127.0.*down")
+            new = c.wait_leader([id for id in c.ids if id != leader])
+            t.expect(rf"node {new} leads in term")
+            c.start(leader)
+            t.expect(rf"node {leader} at .* answers")
+            c.wait_ready()
+
+            other = next(id for id in c.ids if id not in (leader, new))
+            for _ in range(6): # choose a node: its line is drawn in reverse, which the text does not show
+                t.keys("Down")
+                t.keys("t")
+                if any(f"leadership to node {other}?" in line for line in t.expect("leadership to node")):
+                    break
+                t.keys("n")
+                t.expect("q quit")
+            t.keys("y")
+            t.expect(rf"node {other} leads in term", 15)
+            t.keys("s")
+            t.expect(rf"Suspend node {other} for how many seconds\? 5")
+            t.keys("BSpace", "2", "Enter")
+            t.expect(rf"suspend node {other}:")
+            t.expect(rf"node (?!{other})\d leads in term", 15)
+            t.expect(rf"node {other} at .* answers", 15)
+            t.keys("p")
+            t.expect("PAUSED")
+            t.keys("q")
+            equal(t.ended(), "0", "exit code after q")
+        finally:
+            stop.set()
+            writer.join()
+            t.close()
+        c.wait_ready()
+
+
+@limit(60)
+def test_membership_changes_are_told_and_ascii_terminals_get_ascii(env):
+    with env.cluster() as c:
+        t = monitor(c, 80, 24, locale="C")
+        try:
+            check_picture(c, t.expect("3 of 3 nodes up"), 80, 24)
+            follower = next(id for id in c.ids if id != c.wait_leader())
+            c.ctl("member", "remove", follower, "--timeout", "30")
+            t.expect(rf"node {follower} is no member any more")
+            c.ctl("set", "k", "v")
+            screen = t.expect(r"writes/s")
+            check(all(ord(ch) < 128 for line in screen for ch in line), f"not ASCII: {screen}")
+            t.keys("C-c")
+            equal(t.ended(), "0", "exit code after Ctrl-C")
+        finally:
+            t.close()
+
+
+def test_once_prints_it_as_text_and_as_json(env, shared):
+    c = shared.cluster
+    leader = c.wait_leader()
+    text = c.ctl("monitor", "--once").stdout.decode()
+    check(text.startswith(f"cluster shared: 3 of 3 nodes answer, node {leader} leads in term "), f"--once: {text}")
+    for id in c.ids:
+        check(re.search(rf"^{id} +{c.address(id)} +{'leader' if id == leader else 'follower'} ", text, re.M), f"node {id}: {text}")
+    check(re.search(r"^writes \d+/s, reads \d+/s, change p50 ", text, re.M), f"rates: {text}")
+    got = json.loads(c.ctl("monitor", "--json").stdout)
+    equal((got["cluster"], got["leader"], len(got["nodes"])), ("shared", leader, 3), "--json")
+    for key in ("id", "address", "reachable", "role", "term", "last", "commit", "applied", "lag", "disk_bytes", "clients"):
+        check(key in got["nodes"][0], f"{key} is missing: {got['nodes'][0]}")
+    check(got["nodes"][leader - 1]["disk_bytes"] > 0 and got["nodes"][leader - 1]["clients"] >= 3, f"the leader: {got['nodes'][leader - 1]}")
+
+
+def test_wrong_use_of_monitor(env, shared):
+    c = shared.cluster
+    check("--once" in text_of(c.ctl("monitor", code=2)), "without a terminal")
+    c.ctl("monitor", "x", code=2)
+    done = run([program("raftctl"), "--endpoint", "127.0.0.1:1", "--timeout", "1", "monitor", "--once"], env.dir)
+    equal(done.returncode, 3, f"exit code without nodes: {text_of(done)}")
