@@ -245,6 +245,27 @@ def test_ctrl_c_ends_a_command_and_not_the_shell(env):
         c.wait_ready()
 
 
+def test_watch_in_the_shell_ends_with_ctrl_c_or_its_count(env, shared):
+    c, d = shared.cluster, shared.fresh()[0].name
+    out, _ = shell(c, f"set {d}/a 1\nwatch {d}/ --from 1 --allow-loss --count 2 --json\nget {d}/a\n")
+    equal([json.loads(line)["kind"] for line in out.splitlines()[:-1]], ["create", "create"], "watch in a script")
+    t = Terminal(env.dir, "--cluster", c.toml)
+    t.expect("raftctl> ")
+    t.type(f"watch {d}/\n")
+    t.expect(f"watch {d}/")
+    def told():
+        c.ctl("set", f"{d}/b", "2")
+        t.pump()
+        return f"{d}/b v" in t.said
+    wait_for(told, 10, "a change to be shown")
+    t.type("\x03")
+    t.expect("raftctl> ")
+    t.type(f"get {d}/a\n")
+    t.expect("\n1\r\n")
+    t.type("quit\n")
+    equal(t.end(), 0, "exit code")
+
+
 ALLOW = "\n[debug]\nallow_suspend = true\n"
 
 

@@ -1,4 +1,4 @@
-/* What people type: endpoints, keys, mount options. No text may crash the parsers. */
+/* What people type: endpoints, keys, mount options, lines of the shell. No text may crash the parsers. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -8,6 +8,7 @@
 #include "../../src/base/mem.h"
 #include "../../src/base/op.h"
 #include "../../src/config/config.h"
+#include "../../src/raftctl/shell.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -18,6 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct mount_options options;
 	struct rfs_err err = {0};
 	struct fs_str path, component;
+	struct words words;
 	char *text;
 	uint16_t port;
 
@@ -25,6 +27,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	text = mem_strndup((const char *)data, size);
 	(void)config_parse_endpoint(text, host, &port);
+	if (words_split(&words, text, &err) == 0)
+		words_free(&words);
+	else
+		rfs_check(err.msg[0] != '\0');
 	argv[3] = text;
 	path = (struct fs_str){text, (uint32_t)size};
 	if (fs_path_check(path) == 0)
