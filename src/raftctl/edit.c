@@ -113,6 +113,55 @@ static void complete_command(struct candidates *c)
 		add_candidate(c, own[i], strlen(own[i]), "");
 }
 
+/* The first word of the line. */
+static const struct ctl_command *command_of(const char *line)
+{
+	size_t skip = strspn(line, " \t"), n = strcspn(line + skip, " \t");
+	char *name = mem_strndup(line + skip, n);
+	const struct ctl_command *c = ctl_command_by_name(name);
+
+	free(name);
+	return c;
+}
+
+static void complete_option(struct candidates *c, const struct ctl_command *command)
+{
+	static const char *const common[] = {"--json", "--timeout", "--help"};
+
+	for (size_t i = 0; i < sizeof(common) / sizeof(common[0]); i++)
+		add_candidate(c, common[i], strlen(common[i]), "");
+	for (size_t i = 0;
+	     command != NULL && command->options != NULL && command->options[i].name != NULL; i++) {
+		char text[64];
+		int n = snprintf(text, sizeof(text), "--%s", command->options[i].name);
+
+		if (command->options[i].name[1] != '\0')
+			add_candidate(c, text, (size_t)n, "");
+	}
+}
+
+/* What comes second behind a command that is several: "cluster start". False: this one is not. */
+static bool complete_verb(struct candidates *c, const char *line)
+{
+	static const char *const verbs[][6] = {{"cluster", "start", "stop", "restart", "status"},
+	                                       {"member", "list", "add", "promote", "remove"},
+	                                       {"config", "check", "import"}};
+	size_t skip = strspn(line, " \t"), n = strcspn(line + skip, " \t");
+
+	if (n == 4 && strncmp(line + skip, "help", n) == 0) {
+		complete_command(c);
+		return true;
+	}
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (strlen(verbs[i][0]) != n || strncmp(line + skip, verbs[i][0], n) != 0)
+			continue;
+		for (size_t k = 1; k < 6 && verbs[i][k] != NULL; k++)
+			add_candidate(c, verbs[i][k], strlen(verbs[i][k]), "");
+		return true;
+	}
+	return false;
+}
+
 /* The entries of the directory in front of the word's last slash. */
 static void complete_key(struct shell *sh, struct candidates *c, const char *word)
 {
@@ -232,7 +281,9 @@ static unsigned char complete(EditLine *el, int ch)
 		;
 	else if (strspn(line->buffer, " \t") >= (size_t)(start - line->buffer))
 		complete_command(&c);
-	else
+	else if (word[0] == '-')
+		complete_option(&c, command_of(line->buffer));
+	else if (!complete_verb(&c, line->buffer))
 		complete_key(e->sh, &c, word);
 	result = offer(el, &c);
 	for (size_t i = 0; i < c.n; i++)

@@ -201,10 +201,17 @@ def test_a_person_gets_a_prompt_completion_history_and_a_working_ctrl_c(env, sha
     t.type("r\t\t\n") # apricot/, then stone
     t.expect("stone")
     t.expect("raftctl> ")
+    t.type("clu\tsta\t") # two begin with that
+    t.expect("start +status")
+    t.type("\x15help wa\t\n")
+    t.expect("usage: raftctl .* watch")
+    t.expect("raftctl> ")
+    t.type(f"delete --rec\t{d}/none\n")
+    t.expect(f"{d}/none: no such key")
     t.type("get nothing\x03") # a line taken back
     t.expect("\\^C")
     t.expect("raftctl> ")
-    t.type("\x1b[A\x1b[A\n") # two lines up: getval apple
+    t.type("\x1b[A" * 4 + "\n") # four lines up: getval apple
     t.expect("\n1\r\n")
     t.type(f"get {d}/absent\n")
     t.expect("no such key")
