@@ -60,7 +60,8 @@ enum fs_op_kind {
 	 * LOCK_WAIT then RFS_EWAITING, and as value the index to ask for by LOCK_AWAIT. */
 	FS_OP_LOCK = 14,        /* ino lock_owner pid range flags(LOCK_SHARED, LOCK_WAIT) */
 	FS_OP_UNLOCK = 15,      /* ino lock_owner range. value = locks of the owner that are left */
-	FS_OP_LOCK_CANCEL = 16, /* ino lock_seq: of the LOCK that is to wait no longer. -ENOENT */
+	FS_OP_LOCK_CANCEL = 16, /* ino lock_seq: of the LOCK that is to wait no longer. -ENOENT.
+	                         * flags(LOCK_UNDO): a whole-file lock that it got is given up */
 	FS_OP_LOCK_BREAK = 17,  /* name: path; it is no longer locked. value = how many locks */
 
 	FS_OP_SETXATTR = 18,    /* ino name data flags(EXCL, MUST_EXIST) */
@@ -122,6 +123,7 @@ enum fs_op_flag {
 	FS_F_TMPFILE = 1u << 13,
 	FS_F_NAMES = 1u << 14,
 	FS_F_HOLE = 1u << 15,
+	FS_F_LOCK_UNDO = 1u << 16,
 };
 
 /* What FS_OP_FALLOCATE does with the range. No room is set aside by any of them. */

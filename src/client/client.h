@@ -70,6 +70,16 @@ struct client_req *client_submit(struct client *c, const struct fs_op *op, uint6
 /* Stop waiting: `cb` will not be called. A change may still be done. */
 void client_cancel(struct client_req *r);
 
+/* For FS_OP_LOCK. Once the servers know that it has to wait it has no deadline any more: it ends when
+ * it is granted, or with its session. It keeps nothing else of this client waiting.
+ *
+ * interrupt: it is to wait no longer; it ends with -EINTR, or as if not asked if it was granted
+ * first. Without a quorum that takes as long as it takes.
+ * abandon: as client_cancel(), and the servers are told: it is no longer waited for, and a
+ * whole-file lock that was granted meanwhile is given up. */
+void client_interrupt_lock(struct client_req *r);
+void client_abandon_lock(struct client_req *r);
+
 /* Number of changes sent or queued and not yet answered. */
 size_t client_inflight(const struct client *c);
 

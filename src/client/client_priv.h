@@ -1,5 +1,5 @@
 /* The client's inside. client.c: life and the one worker of a turn. request.c: tables, deadlines,
- * how a request ends. link.c: a connection to one node. route.c: who leads, and what is sent there.
+ * how a request ends. lock.c: locks that wait. link.c: a connection to one node. route.c: who leads, and what is sent there.
  * session.c: opening, keeping and losing the session. status.c: one-off questions to one node. admin.c: what
  * operators ask for. watch.c: changes as they happen.
  *
@@ -71,7 +71,7 @@ enum req_where {
 	REQ_LISTS
 };
 
-enum req_owner { REQ_OF_CALLER, REQ_OPENS_SESSION, REQ_CLOSES_SESSION };
+enum req_owner { REQ_OF_CALLER, REQ_OPENS_SESSION, REQ_CLOSES_SESSION, REQ_CANCELS_LOCK };
 
 struct client_req {
 	uint32_t magic;
@@ -88,9 +88,17 @@ struct client_req {
 
 	/* Exactly once: given with the first send, the same for every copy. */
 	uint64_t session, seq;
+	bool is_outstanding; /* in c->by_seq: its answer is not known yet */
 	bool sent;
 	uint32_t open_mask; /* links, by slot, that owe an answer to a copy */
 	bool maybe;         /* a copy was lost, or may have been proposed */
+
+	/* A lock that waits: index to ask for, and who will tell (NULL: is to be asked). */
+	uint64_t waits_for;
+	struct link *waits_at;
+	bool interrupted;
+	struct client_req *cancel,
+	        *cancels; /* its LOCK_CANCEL; of a LOCK_CANCEL: the lock, or NULL */
 
 	int err;                        /* REQ_DONE */
 	UT_hash_handle hh;              /* c->by_id; kept in the order of ids */
@@ -196,7 +204,7 @@ struct client {
 
 	enum session_state session_state;
 	uint64_t session, last_seq;
-	struct client_req *by_seq; /* unanswered changes of the session, seq rising */
+	struct client_req *by_seq; /* changes of the session without an answer, seq rising */
 	uint64_t keep_alive_at_ms, keep_alive_sent_ms;
 	bool keep_alive_open;
 
@@ -235,6 +243,7 @@ struct client_req *req_find(struct client *c, uint64_t id);
 bool req_is_change(const struct client_req *r); /* goes under (session, seq) */
 void req_set_deadline(struct client_req *r, uint64_t timeout_ms);
 void req_move(struct client_req *r, enum req_where where);
+void req_acknowledge(struct client_req *r); /* it has an answer, and waits for more: no deadline */
 void req_set_open(struct client_req *r, struct link *l);
 bool req_clear_open(struct client_req *r, struct link *l); /* false: no copy was open there */
 void req_end(struct client_req *r, int err);               /* takes r; the callback comes later */
@@ -278,6 +287,11 @@ void session_work(struct client *c);
 uint64_t session_due(const struct client *c);
 void session_close(struct client *c);
 void session_forget_bye(struct client *c);
+
+/* lock.c. lock_gone() and lock_cancel_ended() may call back. */
+void lock_queued(struct client_req *r, struct link *l, uint64_t asked);
+void lock_gone(struct client_req *r);
+void lock_cancel_ended(struct client_req *r, int err);
 
 /* status.c */
 void status_take(struct client *c, const struct wire_status *st);

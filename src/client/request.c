@@ -169,6 +169,19 @@ uint64_t req_lowest(const struct client *c)
 	return c->by_seq != NULL ? c->by_seq->seq : c->last_seq + 1;
 }
 
+static void leave_outstanding(struct client_req *r)
+{
+	if (r->is_outstanding)
+		DL_DELETE2(r->client->by_seq, r, seq_prev, seq_next);
+	r->is_outstanding = false;
+}
+
+void req_acknowledge(struct client_req *r)
+{
+	leave_outstanding(r);
+	heap_remove(r->client, r);
+}
+
 /* ---- end ---- */
 
 /* Out of everything but the list of the ended, so that no answer, refusal or loss can reach it any
@@ -180,9 +193,12 @@ static void req_detach(struct client_req *r)
 	for (size_t i = 0; i < c->n_links; i++)
 		(void)req_clear_open(r, c->links[i]);
 	heap_remove(c, r);
-	if (r->seq != 0)
-		DL_DELETE2(c->by_seq, r, seq_prev, seq_next);
+	leave_outstanding(r);
 	HASH_DEL(c->by_id, r);
+	if (r->cancel != NULL)
+		r->cancel->cancels = NULL;
+	if (r->cancels != NULL)
+		r->cancels->cancel = NULL;
 	if (r->owner == REQ_OF_CALLER && fs_op_is_write(r->op.kind)) {
 		rfs_check(c->n_changes > 0);
 		c->n_changes--;
@@ -208,6 +224,7 @@ void req_answer(struct client_req *r, const struct fs_result *res)
 {
 	struct client *c = r->client;
 	enum req_owner owner = r->owner;
+	struct client_req *lock = r->cancels;
 	client_cb cb = r->cb;
 	void *ctx = r->ctx;
 
@@ -220,6 +237,10 @@ void req_answer(struct client_req *r, const struct fs_result *res)
 	case REQ_CLOSES_SESSION:
 		c->bye = NULL;
 		client_schedule(c);
+		break;
+	case REQ_CANCELS_LOCK:
+		if (lock != NULL)
+			lock_cancel_ended(lock, res->err);
 		break;
 	}
 }

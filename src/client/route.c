@@ -92,7 +92,9 @@ static void follow_hint(struct client *c, raft_id id, const char *address)
 
 static bool is_local(const struct client *c, const struct client_req *r)
 {
-	return c->opts.read_local && !fs_op_is_write(r->op.kind);
+	bool of_locks = r->op.kind == FS_OP_LOCK_TEST || r->op.kind == FS_OP_LOCK_LIST;
+
+	return c->opts.read_local && !fs_op_is_write(r->op.kind) && !of_locks;
 }
 
 /* By the time that a question took. Chosen once and kept until it is lost: going from one to another
@@ -150,7 +152,10 @@ static void offer_all(struct client *c, const struct link *l)
 	HASH_ITER (hh, c->by_id, r, next) {
 		if (r->where == REQ_PARKED)
 			continue;
-		req_move(r, (r->open_mask & (1u << l->slot)) != 0 ? REQ_NOWHERE : REQ_OUTBOX);
+		if ((r->open_mask & (1u << l->slot)) != 0 || r->waits_at == l)
+			req_move(r, REQ_NOWHERE);
+		else
+			req_move(r, REQ_OUTBOX);
 	}
 }
 
@@ -226,6 +231,8 @@ void route_link_lost(struct link *l)
 	struct client_req *r, *next;
 
 	HASH_ITER (hh, c->by_id, r, next) {
+		if (r->waits_at == l)
+			r->waits_at = NULL;
 		if (!req_clear_open(r, l))
 			continue;
 		r->maybe = true;
@@ -304,7 +311,7 @@ static void take_session_end(struct client_req *r, const struct wire_reply *repl
 {
 	struct client *c = r->client;
 
-	if (r->owner == REQ_OF_CALLER && r->seq != 0 && c->session_state == SESSION_OPEN &&
+	if (req_is_change(r) && r->seq != 0 && c->session_state == SESSION_OPEN &&
 	    r->session == c->session)
 		session_lost(c);
 	else
@@ -322,7 +329,7 @@ void route_take_reply(struct link *l, const struct wire_reply *reply)
 		return;
 	}
 	/* Ended meanwhile, answered by another node, or an answer that nobody is owed. */
-	if (r == NULL || !req_clear_open(r, l))
+	if (r == NULL || (!req_clear_open(r, l) && r->waits_at != l))
 		return;
 	l->progress_ms = client_now(c);
 	if (c->stalled)
@@ -331,12 +338,18 @@ void route_take_reply(struct link *l, const struct wire_reply *reply)
 		make_busy(r);
 	} else if (err == RFS_ENOTLEADER || err == RFS_ESHUTDOWN || err == RFS_EUNKNOWN) {
 		r->maybe = r->maybe || err == RFS_EUNKNOWN;
+		if (r->waits_at == l)
+			r->waits_at = NULL;
 		take_refusal(l, reply);
 	} else if (err == RFS_EBUSYLIMIT) {
 		if (l == c->target)
 			make_busy(r);
 	} else if (err == RFS_ESESSION) {
 		take_session_end(r, reply);
+	} else if (err == RFS_EWAITING) {
+		lock_queued(r, l, reply->result.value);
+	} else if (err == -ENOENT && r->waits_for != 0) {
+		lock_gone(r);
 	} else {
 		if (reply->result.index > c->index_seen)
 			c->index_seen = reply->result.index;
@@ -351,11 +364,18 @@ static void send_copy(struct client_req *r, struct link *l)
 	struct client *c = r->client;
 	struct wire_request w = {.id = r->id, .op = r->op};
 
-	if (req_is_change(r)) {
+	if (r->waits_for != 0) {
+		w.op.kind = FS_OP_LOCK_AWAIT;
+		w.op.lock_session = r->session;
+		w.op.lock_token = r->waits_for;
+	} else if (r->op.kind == FS_OP_LOCK_TEST) {
+		w.op.lock_session = c->session_state == SESSION_OPEN ? c->session : 0;
+	} else if (req_is_change(r)) {
 		if (r->seq == 0) {
 			rfs_check(c->session_state == SESSION_OPEN);
 			r->session = c->session;
 			r->seq = ++c->last_seq;
+			r->is_outstanding = true;
 			DL_APPEND2(c->by_seq, r, seq_prev, seq_next);
 		}
 		w.session = r->session;
@@ -380,7 +400,10 @@ static void refuse_newer(struct client_req *r, struct link *l)
 	(void)snprintf(text, sizeof(text), "%s needs protocol version %u, it speaks %u",
 	               fs_op_name(r->op.kind), fs_op_protocol(&r->op), net_conn_version(l->conn));
 	link_note_error(r->client, l, text);
-	req_end(r, -EOPNOTSUPP);
+	if (r->owner == REQ_OF_CALLER)
+		req_end(r, -EOPNOTSUPP);
+	else
+		req_drop(r);
 }
 
 static void pump(struct client *c)

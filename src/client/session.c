@@ -72,7 +72,9 @@ void session_lost(struct client *c)
 	HASH_ITER (hh, c->by_id, r, next) {
 		if (!req_is_change(r) || r->where == REQ_PARKED)
 			continue;
-		if (r->seq != 0)
+		if (r->owner != REQ_OF_CALLER)
+			req_drop(r);
+		else if (r->seq != 0)
 			req_end(r, RFS_ESESSION);
 		else
 			req_move(r, REQ_PARKED);

@@ -12,10 +12,9 @@
 /* An entry's effect on the state. The bytes are as the leader wrote them (they passed two
  * checksums), and a leader writes nothing that a member does not understand (version.c). So what is
  * not understood here must end this node: passing over it would part its state from the others'. */
-static int apply_entry(struct node *n, const struct raft_entry *e, struct fs_op *op,
-                       struct fs_result *res, struct rfs_err *err)
+static int apply_entry(struct node *n, const struct raft_entry *e, struct store_cmd *cmd,
+                       struct fs_op *op, struct fs_result *res, struct rfs_err *err)
 {
-	struct store_cmd cmd;
 	uint32_t version;
 	int rc;
 
@@ -23,8 +22,8 @@ static int apply_entry(struct node *n, const struct raft_entry *e, struct fs_op 
 	case RAFT_ENTRY_NOOP: return store_apply(n->store, e->pos, NULL, res, err);
 	case RAFT_ENTRY_CONFIG: return store_set_membership(n->store, e->pos, e->data, e->len, err);
 	case RAFT_ENTRY_COMMAND:
-		rc = wire_get_command(e->data, e->len, n->apply_arena, &cmd, op, err);
-		return rc == 0 ? store_apply(n->store, e->pos, &cmd, res, err) : rc;
+		rc = wire_get_command(e->data, e->len, n->apply_arena, cmd, op, err);
+		return rc == 0 ? store_apply(n->store, e->pos, cmd, res, err) : rc;
 	case RAFT_ENTRY_VERSION:
 		rc = wire_get_version(e->data, e->len, &version, err);
 		return rc == 0 ? store_set_version(n->store, e->pos, version, err) : rc;
@@ -32,31 +31,36 @@ static int apply_entry(struct node *n, const struct raft_entry *e, struct fs_op 
 	return rfs_err_set(err, RFS_ECORRUPT, "unknown kind %d", (int)e->kind);
 }
 
-static void answer(struct node *n, const struct raft_entry *e, struct fs_result *res)
+static void answer(struct node *n, const struct raft_entry *e, const struct store_cmd *cmd,
+                   const struct fs_result *res)
 {
 	struct node_pending p;
 
 	if (!pending_take(&n->pending, e->pos.index, &p) || p.conn == NULL)
 		return;
 	rfs_check(p.pos.term == e->pos.term);
-	serve_reply(p.conn, p.req_id, res);
+	if (res->err == RFS_EWAITING)
+		locks_applied(n, cmd, res, p.conn, p.req_id);
+	else
+		serve_reply(p.conn, p.req_id, res);
 }
 
 static int apply_one(struct node *n, const struct raft_entry *e, struct rfs_err *err)
 {
 	struct fs_op op = {.kind = FS_OP_NONE};
+	struct store_cmd cmd = {.op = &op};
 	struct fs_result res = {0};
 
 	n->unflushed_bytes += e->len;
 	n->unflushed_entries++;
-	if (apply_entry(n, e, &op, &res, err) != 0)
+	if (apply_entry(n, e, &cmd, &op, &res, err) != 0)
 		return rfs_err_prefix(err, "log entry %llu", (unsigned long long)e->pos.index);
 	if (e->kind == RAFT_ENTRY_VERSION)
 		version_applied(n);
 	space_applied(n, &op);
 	if (op.kind == FS_OP_SESSION_OPEN && res.err == 0)
 		session_heard(n, res.value);
-	answer(n, e, &res);
+	answer(n, e, &cmd, &res);
 	wire_arena_reset(n->apply_arena);
 	return 0;
 }

@@ -48,6 +48,7 @@ static void role_changed(struct node *n, enum raft_role role)
 		sessions_grant_all(n);
 	} else if (led) {
 		serve_fail_pending(n, RFS_EUNKNOWN);
+		locks_send_away(n, RFS_ENOTLEADER);
 		admin_fail_all(n, RFS_ENOTLEADER);
 	}
 }

@@ -243,6 +243,7 @@ static void stop_now(struct node *n)
 	n->stopping = true;
 	/* Tell those who wait, so that they turn to the others at once. */
 	serve_fail_pending(n, RFS_EUNKNOWN);
+	locks_send_away(n, RFS_ESHUTDOWN);
 	reads_refuse_all(n);
 	admin_fail_all(n, RFS_ESHUTDOWN);
 	watch_stop(n);

@@ -149,8 +149,9 @@ struct node_admin {
 	struct node_admin *next;
 };
 
-struct node_send; /* snapshot_send.c */
-struct node_recv; /* snapshot_recv.c */
+struct node_lock_wait; /* locks.c */
+struct node_send;      /* snapshot_send.c */
+struct node_recv;      /* snapshot_recv.c */
 
 struct node_session {
 	uint64_t id;
@@ -230,6 +231,7 @@ struct node {
 	uint64_t next_read_ctx;
 
 	struct node_pending_ring pending;
+	struct node_lock_wait *lock_waits;
 	struct node_read_batch *read_batches;
 
 	struct node_admin *admins;
@@ -342,6 +344,8 @@ void conns_flush(struct node *n);
 extern const struct net_handler node_accept_handler;
 void serve_propose_gathered(struct node *n);
 void serve_read_gathered(struct node *n);
+/* A reply as such; with where the leader is, if `hint`. */
+void conn_put_reply(struct node_conn *c, uint64_t req_id, const struct fs_result *res, bool hint);
 void serve_reply(struct node_conn *c, uint64_t req_id, const struct fs_result *res);
 void serve_refuse(struct node_conn *c, uint64_t req_id, int code);
 void serve_fail_pending(struct node *n, int code);
@@ -374,6 +378,15 @@ void watch_change(void *ctx, const struct store_change *c); /* store_opts.on_cha
 int watch_take(struct node *n, struct node_conn *c, const struct frame *f, struct rfs_err *err);
 void watch_tell(struct node *n); /* what was applied since; and now and then that nothing was */
 void watch_stop(struct node *n);
+
+/* locks.c */
+/* A LOCK is applied (or was), and its answer is RFS_EWAITING. */
+void locks_applied(struct node *n, const struct store_cmd *cmd, const struct fs_result *res,
+                   struct node_conn *c, uint64_t req_id);
+void locks_take_await(struct node *n, struct node_conn *c, const struct wire_request *r);
+void locks_on_news(void *ctx, const struct store_lock_news *news); /* store_opts.on_lock */
+void locks_send_away(struct node *n, int code);
+void locks_conn_closed(struct node *n, const struct node_conn *c);
 
 /* session.c */
 void sessions_grant_all(struct node *n);

@@ -133,6 +133,7 @@ int node_open_store(struct node *n, struct rfs_err *err)
 	struct store_opts opts = {
 	        .version_max = n->config.protocol_version_max,
 	        .on_change = watch_change,
+	        .on_lock = locks_on_news,
 	        .ctx = n,
 	};
 	char dir[CONFIG_PATH_MAX + 8];

@@ -50,12 +50,13 @@ static void accept_on_close(struct net_conn *net, const struct rfs_err *err)
 		log_debug("connection from %s closed: %s", net_conn_name(net), err->msg);
 	c->net = NULL;
 	conn_gone(c);
+	locks_conn_closed(c->node, c);
 	conn_unref(c);
 }
 
 /* ---- answers ---- */
 
-static void put_reply(struct node_conn *c, uint64_t req_id, const struct fs_result *res, bool hint)
+void conn_put_reply(struct node_conn *c, uint64_t req_id, const struct fs_result *res, bool hint)
 {
 	struct wire_reply reply = {.id = req_id, .result = *res};
 	struct raft_status st;
@@ -76,7 +77,7 @@ static void put_reply(struct node_conn *c, uint64_t req_id, const struct fs_resu
 /* Both give the reference back that was taken with the request. */
 void serve_reply(struct node_conn *c, uint64_t req_id, const struct fs_result *res)
 {
-	put_reply(c, req_id, res, false);
+	conn_put_reply(c, req_id, res, false);
 	conn_answered(c);
 }
 
@@ -84,7 +85,7 @@ void serve_refuse(struct node_conn *c, uint64_t req_id, int code)
 {
 	struct fs_result res = {.err = code};
 
-	put_reply(c, req_id, &res, true);
+	conn_put_reply(c, req_id, &res, true);
 	conn_answered(c);
 }
 
@@ -316,6 +317,10 @@ static void take_request(struct node *n, struct node_conn *c, const struct wire_
 	};
 	int rc = check_request(r);
 
+	if (rc == 0 && r->op.kind == FS_OP_LOCK_AWAIT) {
+		locks_take_await(n, c, r);
+		return;
+	}
 	if (rc == 0 && !fs_op_is_write(r->op.kind) && !r->local) {
 		take_read(n, c, r);
 		return;
@@ -448,7 +453,7 @@ static int on_keep_alive(struct node *n, struct node_conn *c, const struct frame
 	if (rc != 0)
 		return rc;
 	if (n->role != RAFT_LEADER) {
-		put_reply(c, 0, &refused, true);
+		conn_put_reply(c, 0, &refused, true);
 		return 0;
 	}
 	/* Until everything of earlier terms is applied, a session that is missing may still

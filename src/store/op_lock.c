@@ -68,23 +68,36 @@ int store_op_unlock(struct store *s, const struct fs_op *op, struct fs_result *r
 	return rc;
 }
 
+static struct lock *find_asked(struct lock *list, uint64_t session, uint64_t seq)
+{
+	struct lock *l;
+
+	DL_FOREACH (list, l) {
+		if (l->r.session == session && l->r.seq == seq)
+			return l;
+	}
+	return NULL;
+}
+
 int store_op_lock_cancel(struct store *s, const struct fs_op *op)
 {
 	struct lock_file *f = lock_file_find(s, op->ino);
-	struct lock *l = NULL;
-	int rc;
+	struct record_lock range;
+	struct lock *l;
+	int rc = -ENOENT;
 
 	if (s->session == 0)
 		return -EINVAL;
 	if (f == NULL)
 		return -ENOENT;
-	DL_FOREACH (f->waiting, l) {
-		if (l->r.session == s->session && l->r.seq == op->lock_seq)
-			break;
+	if ((l = find_asked(f->waiting, s->session, op->lock_seq)) != NULL) {
+		rc = lock_cancel(s, f, l);
+	} else if ((op->flags & FS_F_LOCK_UNDO) != 0 &&
+	           (l = find_asked(f->held, s->session, op->lock_seq)) != NULL &&
+	           (l->r.flags & RECORD_LOCK_BYTES) == 0) {
+		range = l->r;
+		rc = lock_give_up(s, f, &range);
 	}
-	if (l == NULL)
-		return -ENOENT;
-	rc = lock_cancel(s, f, l);
 	lock_file_trim(s, f);
 	return rc;
 }
