@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <utlist.h>
+#include "locks.h"
 #include "../src/base/log.h"
 #include "../src/base/mem.h"
 
@@ -93,7 +94,7 @@ static void start_truncation(struct mount *m, struct file *f)
 	request_start(m, NULL, &a);
 }
 
-static bool changes_contents(const struct fs_op *op)
+bool file_op_changes_contents(const struct fs_op *op)
 {
 	return op->kind == FS_OP_WRITE || op->kind == FS_OP_FALLOCATE || op->kind == FS_OP_COPY ||
 	       (op->kind == FS_OP_SETATTR && (op->valid & FS_SET_SIZE) != 0);
@@ -106,7 +107,7 @@ static struct file *debtor_before(const struct request *r, const struct fs_op *o
 
 	if (f != NULL && f->owes_truncation)
 		return f;
-	if (!changes_contents(op))
+	if (!file_op_changes_contents(op))
 		return NULL;
 	DL_FOREACH (r->inode->files, f) {
 		if (f->owes_truncation)
@@ -126,7 +127,7 @@ bool truncation_holds(struct request *r, struct fs_op *op)
 {
 	struct inode *i = r->inode;
 	struct file *f = r->args.file, *debtor;
-	bool concerned = (f != NULL && f->owes_truncation) || changes_contents(op);
+	bool concerned = (f != NULL && f->owes_truncation) || file_op_changes_contents(op);
 
 	if (!concerned)
 		return false;
@@ -182,6 +183,7 @@ void file_release(struct mount *m, struct file *f)
 		return;
 	}
 	i->busy++;
+	locks_release(m, f);
 	DL_DELETE(i->files, f);
 	if (i->truncation != NULL && i->truncation->args.file == f)
 		i->truncation->args.file = NULL;
@@ -308,6 +310,7 @@ void files_drop_all(struct mount *m)
 			DL_DELETE(i->files, f);
 			file_free(f);
 		}
+		locks_forget(i);
 		i->n_truncating = 0;
 		i->kept = false;
 		i->busy--;

@@ -38,6 +38,9 @@ struct file *file_new_plain(struct mount *m); /* without an inode */
 void file_release(struct mount *m, struct file *f);
 struct file *file_of(const struct fuse_file_info *fi); /* NULL for NULL */
 
+/* Whether it changes the bytes or the size of its inode. */
+bool file_op_changes_contents(const struct fs_op *op);
+
 /* FS_F_KILL_SUID if a write by `uid` takes the set-id bits away: anybody's but root's does. */
 uint32_t file_kill_suid(uid_t uid);
 

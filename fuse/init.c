@@ -88,13 +88,13 @@ void init_connection(struct init_patch *p, struct fuse_conn_info *conn)
 {
 	const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC |
 	                        FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_PARALLEL_DIROPS |
-	                        FUSE_CAP_EXPORT_SUPPORT;
+	                        FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_POSIX_LOCKS |
+	                        FUSE_CAP_FLOCK_LOCKS;
 
 	/* READDIRPLUS only pays with timeouts: with none, the kernel asks again for every entry and its attributes, and
 	 * the listing has carried them for nothing. Everything else off, above all what would let the kernel answer from memory (writeback
 	 * cache, symlinks) or change what one request is (async direct I/O). Set-id bits are
-	 * cleared by the kernel, with a SETATTR before the write. Locks are the kernel's own as
-	 * long as the cluster has none. */
+	 * cleared by the kernel, with a SETATTR before the write. */
 	conn->want = conn->capable & wanted;
 	conn->max_write = FS_WRITE_BYTES_MAX;
 	conn->max_read = FS_READ_BYTES_MAX;

@@ -16,6 +16,7 @@
 #include "../src/base/op.h"
 
 struct file;
+struct hold;
 struct request;
 struct inode_name;
 
@@ -31,6 +32,7 @@ struct inode {
 	unsigned n_names;
 	struct inode_name *names; /* newest last */
 	struct file *files;       /* open handles */
+	struct hold *holds;       /* locks.h */
 	unsigned n_truncating;    /* of them with a truncation still to be sent */
 	bool kept; /* unlinked while open: the servers keep it for us until FS_OP_RELEASE */
 	struct request *truncation; /* under way */

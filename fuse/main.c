@@ -153,9 +153,12 @@ static void on_node_fatal(void *ctx, const struct rfs_err *err)
 
 static void on_session_lost(void *ctx, uint64_t session)
 {
-	(void)ctx;
+	struct program *p = ctx;
+
 	log_warn("session %llu was ended by the cluster; the next change opens a new one",
 	         (unsigned long long)session);
+	if (p->mount != NULL)
+		mount_session_lost(p->mount);
 }
 
 /* ---- the beginning ---- */

@@ -4,7 +4,7 @@
  * options.c the command line · mount_option.c what stands behind -o · helper.c mount.raftfs ·
  * view.c subtrees and shown owners · mountpoint.c what stands at the mountpoint, mounting, unmounting ·
  * init.c the session's terms with the kernel · request.c a request's life · handle.c open files and
- * their truncations · inodes.c what is known and open · ops_*.c the operations · virtual.c .raft/ ·
+ * their truncations · locks.c what is locked here · inodes.c what is known and open · ops_*.c the operations · virtual.c .raft/ ·
  * reply.c errors and attributes.
  *
  * Thread: the loop's. */
@@ -35,6 +35,9 @@ struct mount_settings {
  * sentence. */
 int mount_start(struct mount **out, uv_loop_t *loop, struct client *c,
                 const struct mount_settings *s, struct rfs_err *err);
+
+/* The client has lost its session, and with it every lock that was taken through this mount. */
+void mount_session_lost(struct mount *m);
 
 /* Unmount (unless the kernel already did), let requests in flight end for a moment, give up on the
  * rest; `stopped` fires when nothing of the mount is left. Takes `m`. */

@@ -64,6 +64,7 @@ struct mount {
 	/* The last attributes of the root directory; see ops_meta.c. */
 	struct fs_attr root;
 	bool root_known;
+	bool has_byte_locks; /* or had: somebody used fcntl(2)'s */
 
 	struct mount_silence silences[MOUNT_SILENCES]; /* by pid */
 

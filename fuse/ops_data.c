@@ -6,16 +6,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include "handle.h"
+#include "locks.h"
 #include "reply.h"
 #include "virtual.h"
 
-void op_fill_open_reply(struct fuse_file_info *fi, struct file *f)
+void op_fill_open_reply(struct mount *m, struct fuse_file_info *fi, struct file *f)
 {
 	fi->fh = (uintptr_t)f;
 	fi->direct_io = 1;
 	fi->keep_cache = 0;
-	/* close(2) is our business only where it has a truncation to send */
-	fi->noflush = !f->owes_truncation;
+	/* close(2) is our business where there may be a truncation to send, or locks to end: as long
+	 * as nobody here has locked a range of bytes, not where there are only reads */
+	fi->noflush =
+	        (f->flags & O_ACCMODE) == O_RDONLY && !f->owes_truncation && !m->has_byte_locks;
 }
 
 /* Opening asks nobody: the kernel has just looked the name up. */
@@ -31,7 +34,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	f = file_new(m, ino, fi->flags, fuse_req_ctx(req)->pid, (fi->flags & O_TRUNC) != 0);
 	f->uid = fuse_req_ctx(req)->uid;
-	op_fill_open_reply(&reply, f);
+	op_fill_open_reply(m, &reply, f);
 	if (fuse_reply_open(req, &reply) != 0) /* interrupted: the kernel will not release it */
 		file_release(m, f);
 }
@@ -99,6 +102,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, of
 	        .file = file_of(fi),
 	        .ino = ino,
 	        .size = size,
+	        .lock_owner = fi->lock_owner,
 	};
 
 	if (virtual_is(ino))
@@ -116,14 +120,22 @@ static void barrier_done(struct request *r, const struct fs_result *res)
 	request_reply_code(r, reply_errno_ino(res->err, true));
 }
 
+static void flush_done(struct request *r, const struct fs_result *res)
+{
+	locks_close(r->mount, request_take(r), r->args.file, r->args.lock_owner,
+	            reply_errno_ino(res->err, true));
+}
+
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
-	const struct request_args a = {.done = barrier_done, .file = file_of(fi), .ino = ino};
+	const struct request_args a = {
+	        .done = flush_done, .file = file_of(fi), .ino = ino, .lock_owner = fi->lock_owner};
 
-	if (virtual_is(ino) || !a.file->owes_truncation ||
-	    file_is_held_by(m, a.file, fuse_req_ctx(req)->pid))
+	if (virtual_is(ino))
 		(void)fuse_reply_err(req, 0);
+	else if (!a.file->owes_truncation || file_is_held_by(m, a.file, fuse_req_ctx(req)->pid))
+		locks_close(m, req, a.file, a.lock_owner, 0);
 	else
 		request_start(m, req, &a);
 }

@@ -129,7 +129,7 @@ static void create_done(struct request *r, const struct fs_result *res)
 	f->uid = fuse_req_ctx(r->req)->uid;
 	if (is_tmpfile(r))
 		f->inode->kept = f->inode->nameless = true;
-	op_fill_open_reply(&fi, f);
+	op_fill_open_reply(m, &fi, f);
 	reply_entry(&e, &res->attr);
 	if (fuse_reply_create(request_take(r), &e, &fi) != 0)
 		file_release(m, f);

@@ -8,6 +8,7 @@
 #include "caller.h"
 #include "failure.h"
 #include "handle.h"
+#include "locks.h"
 #include "reply.h"
 #include "../src/base/clock.h"
 #include "../src/base/log.h"
@@ -16,6 +17,7 @@
 #define LOG_EVERY_MS           1000u /* of failed requests, of which there can be thousands */
 #define GRACE_TICK_MS          10u
 #define ROOT_FALLBACK_AFTER_MS 25u
+#define PATIENCE_MS            (1ull << 40)
 
 fuse_req_t request_take(struct request *r)
 {
@@ -122,6 +124,8 @@ static void request_end(struct request *r, const struct fs_result *res)
 	if (i != NULL)
 		i->busy++;
 	leave_lists(r);
+	if (code == RFS_ESESSION && r->is_fenced) /* the lock went with it */
+		shown.err = code = -ESTALE;
 	note_failure(r, code);
 	if (shown.has_attr)
 		view_attr(&m->view, &shown.attr);
@@ -144,7 +148,9 @@ void request_fail(struct request *r, int code)
 {
 	const struct fs_result res = {.err = code};
 
-	if (r->sent != NULL)
+	if (r->sent != NULL && r->args.op.kind == FS_OP_LOCK)
+		client_abandon_lock(r->sent);
+	else if (r->sent != NULL)
 		client_cancel(r->sent);
 	request_end(r, &res);
 }
@@ -183,10 +189,20 @@ static bool answer_from_memory(struct request *r)
 	return true;
 }
 
+/* Any signal ends the waiting for a lock, as it does elsewhere: alarm(2) is how programs limit it. */
+static bool waits_for_lock(const struct request *r)
+{
+	return r->args.op.kind == FS_OP_LOCK && (r->args.op.flags & FS_F_LOCK_WAIT) != 0;
+}
+
 static bool end_interrupted(struct request *r, uint64_t now)
 {
 	bool sent = r->is_change && r->sent != NULL;
 
+	if (waits_for_lock(r)) {
+		request_fail(r, -EINTR);
+		return true;
+	}
 	switch (caller_wish(r->caller)) {
 	case CALLER_STAYS: break;
 	case CALLER_LEAVES: request_fail(r, sent ? RFS_EUNKNOWN : -EINTR); return true;
@@ -239,6 +255,8 @@ static void request_on_interrupt(fuse_req_t req, void *data)
 	if (r->interrupted)
 		return;
 	r->interrupted = true;
+	if (waits_for_lock(r) && r->sent != NULL)
+		client_interrupt_lock(r->sent);
 	start_grace(r, caller_wish(r->caller) == CALLER_DIES ? 0 : REQUEST_INTERRUPT_GRACE_MS);
 }
 
@@ -247,13 +265,16 @@ static void request_on_interrupt(fuse_req_t req, void *data)
 static void send_request(struct request *r, const struct fs_op *op)
 {
 	uint64_t now = clock_mono_ms();
+	struct fs_op fenced = *op;
+	int rc = now >= r->deadline_ms ? RFS_ENOQUORUM : locks_fence(r, &fenced);
 
-	if (now >= r->deadline_ms) {
-		request_fail(r, RFS_ENOQUORUM);
+	if (rc != 0) {
+		request_fail(r, rc);
 		return;
 	}
 	r->mount->asked[op->kind % MOUNT_KINDS_MAX]++;
-	r->sent = client_submit(r->mount->client, op, r->deadline_ms - now, request_on_result, r);
+	r->sent = client_submit(r->mount->client, &fenced, r->deadline_ms - now, request_on_result,
+	                        r);
 	if (r->args.root_fallback)
 		start_grace(r, ROOT_FALLBACK_AFTER_MS);
 }
@@ -263,7 +284,11 @@ void request_on_result(void *ctx, const struct fs_result *res)
 	struct request *r = ctx;
 
 	RFS_MAGIC_CHECK(r, REQUEST_MAGIC);
-	request_end(r, res);
+	r->sent = NULL;
+	if (res->err == RFS_ESESSION && locks_ask_again(r))
+		send_request(r, &r->args.op);
+	else
+		request_end(r, res);
 }
 
 void request_go(struct request *r, struct fs_op *op)
@@ -295,7 +320,7 @@ static struct request *request_new(struct mount *m, fuse_req_t req, const struct
 	r->args.op.data = NULL; /* what it borrows is gone when this call returns */
 	r->args.op.name = r->args.op.name2 = (struct fs_str){NULL, 0};
 	r->is_change = fs_op_is_write(a->op.kind);
-	r->deadline_ms = clock_mono_ms() + m->options->timeout_ms;
+	r->deadline_ms = clock_mono_ms() + (a->patient ? PATIENCE_MS : m->options->timeout_ms);
 	if (a->name.len > 0 && a->name.len <= FS_NAME_BYTES_MAX) {
 		memcpy(r->name, a->name.p, a->name.len);
 		r->args.name.p = r->name;

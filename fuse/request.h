@@ -28,7 +28,9 @@ struct request_args {
 	request_done done;
 	struct file *file; /* the handle it came through; NULL */
 	uint64_t ino; /* a change of this inode's contents, or a barrier for them; 0: neither */
-	bool is_truncation; /* nothing but the truncation of `file`; others wait for it */
+	bool is_truncation;  /* nothing but the truncation of `file`; others wait for it */
+	uint64_t lock_owner; /* whose locks a change depends on; 0: not known */
+	bool patient;        /* waits for as long as it takes, not timeout= */
 	bool fsync; /* a barrier for all changes of the inode, not for the handle's truncation alone
 	             */
 	/* for `done` */
@@ -37,6 +39,8 @@ struct request_args {
 	uint64_t size, offset;
 	int open_flags;
 	bool root_fallback; /* GETATTR of the root: see ops_meta.c */
+	bool is_close; /* locks.c: the reply is close_errno, whatever became of the unlocking */
+	int close_errno;
 };
 
 struct request {
@@ -45,6 +49,7 @@ struct request {
 	fuse_req_t req; /* NULL: answered, or the mount's own */
 	bool own;       /* the mount's own */
 	bool is_change;
+	bool is_fenced; /* made only if its lock is held */
 	bool truncates; /* carries the truncation of `file`, inode->truncation is this one */
 	struct request_args args; /* op without what it borrows; name: the copy below */
 	char name[FS_NAME_BYTES_MAX + 1];

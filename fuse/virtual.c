@@ -250,7 +250,7 @@ void virtual_reply_open(struct mount *m, fuse_req_t req, const struct fuse_file_
 
 	if (text->len > 0)
 		buf_put(&f->text, text->data, text->len);
-	op_fill_open_reply(&reply, f);
+	op_fill_open_reply(m, &reply, f);
 	if (fuse_reply_open(req, &reply) != 0)
 		file_release(m, f);
 }

@@ -69,7 +69,7 @@ const char *fs_op_name(enum fs_op_kind kind)
 	            FS_F_RECURSIVE | FS_F_KILL_SUID))
 #define FS_FLAGS_2                                                                                 \
 	((uint32_t)(FS_F_LOCK_BYTES | FS_F_LOCK_SHARED | FS_F_LOCK_WAIT | FS_F_FENCED |            \
-	            FS_F_IF_VERSION | FS_F_MUST_EXIST | FS_F_TMPFILE | FS_F_NAMES | FS_F_HOLE |            \
+	            FS_F_IF_VERSION | FS_F_MUST_EXIST | FS_F_TMPFILE | FS_F_NAMES | FS_F_HOLE |    \
 	            FS_F_LOCK_UNDO))
 
 /* A wish that a server of version 1 passes over, and gives more than was asked for. */

@@ -44,6 +44,16 @@ void client_cancel(struct client_req *r)
 	r->used = false;
 }
 
+void client_interrupt_lock(struct client_req *r)
+{
+	(void)r;
+}
+
+void client_abandon_lock(struct client_req *r)
+{
+	client_cancel(r);
+}
+
 void client_get_info(const struct client *c, struct client_info *info)
 {
 	(void)c;
