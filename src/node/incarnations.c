@@ -3,8 +3,9 @@
  * A server whose disk was lost comes back with an empty log and no memory of its votes: under its old id it could
  * vote a second time in a term, and help to elect a leader without entries that it had acknowledged (rethinkdb 5289).
  * Its data directory was made anew, so it has another incarnation; those who have met the old one refuse it, on
- * every connection, before a word of Raft is exchanged. What was met is on disk before it is believed. The configuration
- * carries the incarnations of the members that were known when it was made, for those who missed how it came to be.
+ * every connection, before a word of Raft is exchanged (but see may_lead()). What was met is on disk before it is
+ * believed. The configuration carries the incarnations of the members that were known when it was made, for those who
+ * missed how it came to be.
  *
  * The file `peers` holds a line a server: id, incarnation in hexadecimal. A line goes when the server is removed from the
  * cluster, or by hand. */
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "../base/clock.h"
 #include "../base/log.h"
 
 static void path_of(const struct node *n, const char *name, char *path, size_t size)
@@ -148,9 +150,8 @@ static int lost_its_data(uint64_t id, uint64_t was, uint64_t is, struct rfs_err 
 	                   id, was, is);
 }
 
-int incarnations_judge(void *ctx, uint64_t id, uint64_t incarnation, struct rfs_err *err)
+static int judge(struct node *n, uint64_t id, uint64_t incarnation, struct rfs_err *err)
 {
-	struct node *n = ctx;
 	const struct raft_conf *conf = raft_get_conf(n->raft);
 	const struct raft_member *m = raft_conf_member(conf, id);
 
@@ -174,4 +175,61 @@ int incarnations_judge(void *ctx, uint64_t id, uint64_t incarnation, struct rfs_
 	n->n_met--;
 	log_error("%s", err->msg);
 	return err->code;
+}
+
+/* It may be that we were away while it was removed and added again, and that it leads by now: then what it says as a
+ * leader is how we learn of that. While another one leads there is nothing to learn from it, nor for a while from one that
+ * has asked for votes. */
+static bool may_lead(const struct node *n, uint64_t id)
+{
+	struct raft_status st;
+
+	raft_get_status(n->raft, &st);
+	return (st.leader == 0 || st.leader == id) &&
+	       (n->shunned != id || clock_mono_ms() >= n->shunned_until_ms);
+}
+
+int incarnations_judge(void *ctx, uint64_t id, uint64_t incarnation, struct rfs_err *err)
+{
+	struct node *n = ctx;
+	int rc = judge(n, id, incarnation, err);
+
+	if (rc != RFS_EIDENTITY || !may_lead(n, id))
+		return rc;
+	*err = (struct rfs_err){0};
+	return 0;
+}
+
+/* Said by nobody who does not lead, and nothing that counts as a vote or as a copy. */
+static bool is_of_a_leader(enum raft_msg_kind kind)
+{
+	switch (kind) {
+	case RAFT_MSG_APPEND:
+	case RAFT_MSG_READ_RESP: return true;
+	case RAFT_MSG_PRE_VOTE:
+	case RAFT_MSG_PRE_VOTE_RESP:
+	case RAFT_MSG_VOTE:
+	case RAFT_MSG_VOTE_RESP:
+	case RAFT_MSG_APPEND_RESP:
+	case RAFT_MSG_READ:
+	case RAFT_MSG_TIMEOUT_NOW: return false;
+	}
+	return false;
+}
+
+int incarnations_hear(struct node *n, uint64_t id, uint64_t incarnation, enum raft_msg_kind kind,
+                      struct rfs_err *err)
+{
+	int rc = judge(n, id, incarnation, err);
+
+	if (rc != RFS_EIDENTITY)
+		return rc;
+	if (!is_of_a_leader(kind)) {
+		n->shunned = id;
+		n->shunned_until_ms = clock_mono_ms() + NODE_SHUN_MS;
+	}
+	if (!may_lead(n, id))
+		return rc;
+	*err = (struct rfs_err){0};
+	return 0;
 }

@@ -56,7 +56,11 @@
 #define NODE_SNAPSHOT_PATIENCE_MS 30000u /* … and then given up */
 #define NODE_SNAPSHOT_AGAIN_MS    1000u  /* after a failure */
 
+/* A server that has lost its data and asks for votes all the same is not let in for so long. */
+#define NODE_SHUN_MS 5000u
+
 /* A server that is no member keeps its connection for so long, to be told and answered. */
+#define NODE_SHUN_MS  5000u /* … for so long nothing is heard from it */
 #define NODE_LEAVE_MS 5000u
 
 struct node;
@@ -201,6 +205,8 @@ struct node {
 	uint64_t incarnation;
 	struct node_met met[RAFT_MEMBERS_MAX];
 	size_t n_met;
+	raft_id shunned; /* has lost its data and asked for votes */
+	uint64_t shunned_until_ms;
 
 	uv_async_t wal_news; /* the writer has completions */
 	uv_async_t again;    /* there is work left for another turn */
@@ -424,6 +430,9 @@ void incarnations_follow(struct node *n, const struct raft_conf *conf);
 uint64_t incarnations_of(const struct node *n, raft_id id); /* 0: not met */
 /* net_identity.judge: 0, or why that server is not let in. */
 int incarnations_judge(void *ctx, uint64_t id, uint64_t incarnation, struct rfs_err *err);
+/* Whether to take such a message from it: 0, or an error to end the connection with. */
+int incarnations_hear(struct node *n, uint64_t id, uint64_t incarnation, enum raft_msg_kind kind,
+                      struct rfs_err *err);
 
 /* status.c */
 void status_fill(struct node *n, struct wire_status *st);

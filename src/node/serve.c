@@ -350,10 +350,10 @@ static void take_request(struct node *n, struct node_conn *c, const struct wire_
 
 /* A server speaks for itself alone, and to us; and not any more once another one was added under its id. */
 static int check_ends(struct node *n, const struct node_conn *c, uint64_t from, uint64_t to,
-                      struct rfs_err *err)
+                      enum raft_msg_kind kind, struct rfs_err *err)
 {
 	if (c->peer_id != 0 && from == c->peer_id && to == n->id)
-		return incarnations_judge(n, c->peer_id, c->incarnation, err);
+		return incarnations_hear(n, c->peer_id, c->incarnation, kind, err);
 	return rfs_err_set(err, RFS_EPROTO, "node %llu sent a message from %llu to %llu",
 	                   (unsigned long long)c->peer_id, (unsigned long long)from,
 	                   (unsigned long long)to);
@@ -369,7 +369,7 @@ static int on_raft(struct node *n, struct node_conn *c, const struct frame *f, s
 	rc = wire_get_raft(f->payload, f->len, n->arena, &m, err);
 	if (rc != 0)
 		return rc;
-	rc = check_ends(n, c, m.from, m.to, err);
+	rc = check_ends(n, c, m.from, m.to, m.kind, err);
 	if (rc != 0)
 		return rc;
 	node_step(n, &(struct raft_event){.kind = RAFT_EV_MSG, .msg = &m});
@@ -383,7 +383,7 @@ static int on_snapshot(struct node *n, struct node_conn *c, const struct frame *
 	int rc = wire_get_snapshot(f->payload, f->len, n->arena, &s, err);
 
 	if (rc == 0)
-		rc = check_ends(n, c, s.from, s.to, err);
+		rc = check_ends(n, c, s.from, s.to, RAFT_MSG_APPEND, err);
 	if (rc == 0)
 		recv_take(n, &s);
 	return rc;
@@ -396,7 +396,7 @@ static int on_snapshot_ack(struct node *n, struct node_conn *c, const struct fra
 	int rc = wire_get_snapshot_ack(f->payload, f->len, &ack, err);
 
 	if (rc == 0)
-		rc = check_ends(n, c, ack.from, ack.to, err);
+		rc = check_ends(n, c, ack.from, ack.to, RAFT_MSG_APPEND_RESP, err);
 	if (rc == 0)
 		sends_take_ack(n, &ack);
 	return rc;

@@ -225,6 +225,24 @@ def test_a_wiped_node_is_refused_until_it_is_removed_and_added(env):
         cluster.wait_agreed()
 
 
+def test_a_node_that_was_away_follows_one_that_was_rebuilt_meanwhile(env):
+    with env.cluster(n=5) as cluster:
+        cluster.ctl("set", "k", "v")
+        rebuilt, away = [id for id in cluster.ids if id != cluster.leader_now()][:2]
+        cluster.kill(away)
+        cluster.kill(rebuilt)
+        shutil.rmtree(cluster.data(rebuilt))
+        cluster.ctl("member", "remove", str(rebuilt))
+        cluster.join(rebuilt)
+        cluster.ctl("member", "add", str(rebuilt), cluster.address(rebuilt))
+        wait_for(lambda: rebuilt in voters(cluster), 30, "the rebuilt node to vote")
+        cluster.ctl("transfer", str(rebuilt))
+        equal(cluster.leader_now([id for id in cluster.ids if id != away]), rebuilt, "leader")
+        cluster.start(away)
+        cluster.wait_agreed()
+        equal(cluster.leader_now(), rebuilt, "leader at the end")
+
+
 def test_transfer_hands_over_and_gives_up_cleanly(env):
     with env.cluster() as cluster:
         leader = cluster.leader_now()
