@@ -3,7 +3,7 @@
  * operators ask for. conn.c: accepted connections. serve.c: what comes in over them. apply.c: committed entries and reads. compact.c:
  * flushes, and cutting the log. snapshot_send.c, snapshot_recv.c: whole states to and from others.
  * session.c: keep-alives. watch.c, names.c: who is told of changes. version.c: the cluster's protocol version.
- * space.c: room on the disk. */
+ * space.c: room on the disk. stall.c: a disk that hangs. */
 #ifndef RFS_NODE_NODE_PRIV_H
 #define RFS_NODE_NODE_PRIV_H
 
@@ -38,6 +38,7 @@
 	       */
 #define NODE_CLIENT_QUEUE_BYTES (8u << 20) /* of answers that one has not taken: likewise */
 #define NODE_SLOW_SYNC_US       500000u
+#define NODE_STALL_MS_MIN       1500u /* a call to the log disk that takes longer than this has hung */
 /* A leader's first so many ms, in which a member that nobody has met yet may still come. */
 #define NODE_VERSION_WAIT_MS 5000u
 
@@ -262,6 +263,7 @@ struct node {
 	uint64_t last_sweep_ms, started_ms;
 	uint64_t slow_said_ms;
 	struct node_space space;
+	bool stalled; /* the log's disk hangs */
 
 	/* stopping */
 	bool leaving; /* handing over before it stops */
@@ -401,6 +403,9 @@ void sessions_sweep(struct node *n);
 void sessions_free(struct node *n);
 void session_note_proposed(struct node *n, uint64_t id, uint64_t seq);
 uint64_t session_proposed(const struct node *n, uint64_t id);
+
+/* stall.c */
+void stall_look(struct node *n);
 
 /* space.c */
 void space_choose_sizes(struct node *n); /* before log and state are opened */

@@ -359,6 +359,7 @@ static void on_watch(uv_timer_t *t)
 
 	if (node_is_out(n))
 		return;
+	stall_look(n);
 	look(n);
 	if (n->space.unsaved_bytes > 0) {
 		if (space_save(n, 0, &err) != 0)

@@ -198,6 +198,20 @@ void raft_election_tick(struct raft *r)
 		start_pre_vote(r);
 }
 
+/* In the same term: a vote that was given stands. The others need not wait for our silence. */
+void raft_election_disk(struct raft *r, bool stalled)
+{
+	bool stops =
+	        stalled && !r->stalled && r->role != RAFT_FOLLOWER && raft_transfer_possible(r);
+
+	r->stalled = stalled;
+	if (!stops)
+		return;
+	if (r->role == RAFT_LEADER)
+		raft_transfer_leave(r);
+	raft_become_follower(r, r->term, 0);
+}
+
 /* ---- voting ---- */
 
 static bool hears_leader(const struct raft *r)
@@ -235,6 +249,8 @@ static void recv_pre_vote(struct raft *r, const struct raft_msg *m)
 		refused = "its term is old";
 	else if (hears_leader(r))
 		refused = "the leader is alive";
+	else if (r->stalled)
+		refused = "this disk hangs";
 	else if (log_is_behind(r, m->pos))
 		refused = "its log is behind";
 	note_vote(r, m, refused);

@@ -260,6 +260,8 @@ void raft_member_told_removed(struct raft *r, raft_id peer, raft_index index)
 
 bool raft_may_stand(const struct raft *r)
 {
+	if (r->stalled && raft_transfer_possible(r))
+		return false;
 	if (r->removed_at > raft_conf_index(r))
 		return false;
 	for (size_t n = r->n_confs; n > 0; n--) {

@@ -240,6 +240,7 @@ static void dispatch(struct raft *r, const struct raft_event *ev)
 	case RAFT_EV_LOG_CUT: raft_log_was_cut(r, ev->snapshot.pos); break;
 	case RAFT_EV_CHANGE: r->out->error = raft_member_change(r, ev->conf); break;
 	case RAFT_EV_TRANSFER: r->out->error = raft_transfer_begin(r, ev->peer); break;
+	case RAFT_EV_DISK: raft_election_disk(r, ev->stalled); break;
 	}
 }
 

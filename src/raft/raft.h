@@ -170,6 +170,11 @@ enum raft_event_kind {
 	 * transfer to another is under way. To ourselves, or again to the same: 0, and nothing
 	 * happens. */
 	RAFT_EV_TRANSFER,
+	/* stalled: the disk has been at one write for so long that nobody should wait for it; or it
+	 * works again. Meanwhile this server neither leads, if there is anybody else who could, nor
+	 * stands, nor promises a vote that it could not give: whoever waits for a disk answers
+	 * heartbeats and reads as ever, and would be a leader under which nothing is done. */
+	RAFT_EV_DISK,
 };
 
 struct raft_event {
@@ -196,6 +201,7 @@ struct raft_event {
 			const struct raft_conf *conf;
 			raft_index conf_index;
 		} snapshot;
+		bool stalled; /* DISK */
 		bool force; /* CAMPAIGN: a leader handed over; voters need not wait for its silence
 		             */
 	};

@@ -85,6 +85,7 @@ struct raft {
 	struct raft_conf conf; /* in force: that of confs[n_confs - 1] */
 	struct raft_conf_at *confs;
 	size_t n_confs, cap_confs;
+	bool stalled;          /* the disk hangs */
 	raft_index removed_at; /* a newer configuration is committed without us, others say */
 	raft_index conf_told;  /* up to here it was told which ones are committed */
 	uint64_t now_ms;
@@ -166,6 +167,7 @@ void raft_commit_to(struct raft *r, raft_index index);
 /* ---- election.c ---- */
 
 void raft_election_tick(struct raft *r);
+void raft_election_disk(struct raft *r, bool stalled);
 void raft_election_reset_timer(struct raft *r);
 void raft_campaign(struct raft *r, bool force);
 void raft_election_state_durable(struct raft *r);
@@ -227,7 +229,8 @@ bool raft_learner_caught_up(const struct raft *r, const struct raft_peer *p);
 
 int raft_transfer_begin(struct raft *r, raft_id to);
 void raft_transfer_end(struct raft *r, const char *why); /* NULL: a newer term took our place */
-void raft_transfer_leave(struct raft *r); /* we step down: let the best voter stand */
+void raft_transfer_leave(struct raft *r);          /* we step down: let the best voter stand */
+bool raft_transfer_possible(const struct raft *r); /* there is another voter */
 void raft_transfer_tick(struct raft *r);
 void raft_transfer_flush(struct raft *r);
 bool raft_transfer_wants_flush(const struct raft *r);

@@ -77,6 +77,11 @@ void raft_transfer_leave(struct raft *r)
 		raft_send(r, RAFT_MSG_TIMEOUT_NOW, to)->pos = raft_log_last(&r->log);
 }
 
+bool raft_transfer_possible(const struct raft *r)
+{
+	return best_voter(r) != 0;
+}
+
 void raft_transfer_tick(struct raft *r)
 {
 	if (r->transfer != 0 && r->now_ms >= r->transfer_until_ms)

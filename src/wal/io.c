@@ -20,13 +20,42 @@ static int failed(const struct wal *w, const char *name, const char *call, int r
 	return rfs_err_set(err, rc, "%s/%s: %s: %s", w->dir, name, call, rfs_strerror(rc));
 }
 
+/* So that wal_stalled_ms() can see a call that does not come back. Without a thread nobody could look. */
+static void begin(struct wal *w)
+{
+	uint64_t now = w->threaded ? clock_mono_ms() : 0;
+
+	(void)pthread_mutex_lock(&w->mu);
+	w->call_since_ms = now;
+	(void)pthread_mutex_unlock(&w->mu);
+}
+
+static void end(struct wal *w)
+{
+	(void)pthread_mutex_lock(&w->mu);
+	w->call_since_ms = 0;
+	(void)pthread_mutex_unlock(&w->mu);
+}
+
+uint64_t wal_stalled_ms(struct wal *w)
+{
+	uint64_t since;
+
+	(void)pthread_mutex_lock(&w->mu);
+	since = w->call_since_ms;
+	(void)pthread_mutex_unlock(&w->mu);
+	return since != 0 ? clock_mono_ms() - since : 0;
+}
+
 int io_open(struct wal *w, const char *name, bool create, int *fd, struct rfs_err *err)
 {
 	char path[WAL_PATH_BYTES_MAX];
 	int rc;
 
 	wal_path(w, name, path);
+	begin(w);
 	rc = w->ops->open(w->ops->ctx, path, create, fd);
+	end(w);
 	if (rc == 0)
 		return 0;
 	*fd = -1;
@@ -56,15 +85,18 @@ int io_read(const struct wal *w, int fd, const char *name, void *p, size_t n, ui
 	return 0;
 }
 
-int io_write(const struct wal *w, int fd, const char *name, const void *p, size_t n,
-             uint64_t offset, struct rfs_err *err)
+int io_write(struct wal *w, int fd, const char *name, const void *p, size_t n, uint64_t offset,
+             struct rfs_err *err)
 {
 	const uint8_t *at = p;
 	size_t done = 0;
 
 	while (done < n) {
-		ssize_t put = w->ops->pwrite(w->ops->ctx, fd, at + done, n - done, offset + done);
+		ssize_t put;
 
+		begin(w);
+		put = w->ops->pwrite(w->ops->ctx, fd, at + done, n - done, offset + done);
+		end(w);
 		if (put == -EINTR)
 			continue;
 		if (put <= 0)
@@ -77,10 +109,13 @@ int io_write(const struct wal *w, int fd, const char *name, const void *p, size_
 int io_sync(struct wal *w, int fd, const char *name, struct rfs_err *err)
 {
 	/* Without a thread the log stays a function of its inputs, for the simulator. */
-	uint64_t begin = w->threaded ? clock_mono_ns() : 0;
-	int rc = w->ops->fdatasync(w->ops->ctx, fd);
-	uint64_t us = w->threaded ? (clock_mono_ns() - begin) / 1000 : 0;
+	uint64_t began = w->threaded ? clock_mono_ns() : 0, us;
+	int rc;
 
+	begin(w);
+	rc = w->ops->fdatasync(w->ops->ctx, fd);
+	end(w);
+	us = w->threaded ? (clock_mono_ns() - began) / 1000 : 0;
 	(void)pthread_mutex_lock(&w->mu);
 	if (us > w->done.sync_us_max)
 		w->done.sync_us_max = us;
@@ -102,7 +137,9 @@ int io_rename(struct wal *w, const char *from, const char *to, struct rfs_err *e
 
 	wal_path(w, from, a);
 	wal_path(w, to, b);
+	begin(w);
 	rc = w->ops->rename(w->ops->ctx, a, b);
+	end(w);
 	return rc == 0 ? 0 : failed(w, to, "rename", rc, err);
 }
 
@@ -112,14 +149,19 @@ int io_unlink(struct wal *w, const char *name, struct rfs_err *err)
 	int rc;
 
 	wal_path(w, name, path);
+	begin(w);
 	rc = w->ops->unlink(w->ops->ctx, path);
+	end(w);
 	return rc == 0 || rc == -ENOENT ? 0 : failed(w, name, "unlink", rc, err);
 }
 
 int io_sync_dir(struct wal *w, struct rfs_err *err)
 {
-	int rc = w->ops->sync_dir(w->ops->ctx, w->dir);
+	int rc;
 
+	begin(w);
+	rc = w->ops->sync_dir(w->ops->ctx, w->dir);
+	end(w);
 	return rc == 0 ? 0 : failed(w, ".", "fsync", rc, err);
 }
 

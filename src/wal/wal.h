@@ -92,6 +92,10 @@ struct wal_done {
 /* Collect completions; `err` (with file and call) is set when done->error is. */
 void wal_poll(struct wal *w, struct wal_done *done, struct rfs_err *err);
 
+/* For how long the writer has been in the call to the operating system that it is in now; 0 between
+ * calls. A disk that hangs shows here, and nowhere else. */
+uint64_t wal_stalled_ms(struct wal *w);
+
 /* One round of the writer without a thread; true if it did anything. While there is no room for the
  * next segment each call tries again, and returns false if nothing else could be done. */
 bool wal_work(struct wal *w);

@@ -85,7 +85,8 @@ struct wal {
 	struct segment *dead, *dead_tail; /* to be unlinked */
 	uint64_t first_live;              /* the oldest segment that is not dead */
 	struct wal_done done;
-	struct rfs_err err; /* why the writer failed */
+	struct rfs_err err;     /* why the writer failed */
+	uint64_t call_since_ms; /* the writer's call under way; 0: none */
 	uint64_t disk_bytes;
 
 	/* writer */
@@ -109,8 +110,8 @@ void wal_segment_name(uint64_t seq, char out[WAL_NAME_BYTES]);
 int io_open(struct wal *w, const char *name, bool create, int *fd, struct rfs_err *err);
 int io_read(const struct wal *w, int fd, const char *name, void *p, size_t n, uint64_t offset,
             struct rfs_err *err);
-int io_write(const struct wal *w, int fd, const char *name, const void *p, size_t n,
-             uint64_t offset, struct rfs_err *err);
+int io_write(struct wal *w, int fd, const char *name, const void *p, size_t n, uint64_t offset,
+             struct rfs_err *err);
 int io_sync(struct wal *w, int fd, const char *name, struct rfs_err *err);
 int io_size(const struct wal *w, int fd, const char *name, uint64_t *size, struct rfs_err *err);
 int io_rename(struct wal *w, const char *from, const char *to, struct rfs_err *err);

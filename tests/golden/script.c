@@ -402,6 +402,13 @@ static void cmd_transfer(struct script *s, const struct words *ws, raft_id id)
 		cores_tracef(&s->c, "%llu: refused (%s)", (llu)id, rfs_strerror(err));
 }
 
+/* stall ID, unstall ID: its disk hangs, or works again */
+static void cmd_stall(struct script *s, raft_id id, bool stalled)
+{
+	(void)cores_command(&s->c, id,
+	                    (struct raft_event){.kind = RAFT_EV_DISK, .stalled = stalled});
+}
+
 static void cmd_persist(struct script *s, const struct words *ws)
 {
 	bool state = true, log = true;
@@ -498,6 +505,8 @@ static bool run_node_command(struct script *s, const char *cmd, const struct wor
 		cores_cut(c, id, ws->n > 2 ? number(word(ws, 2)) : UINT64_MAX);
 	else if (strcmp(cmd, "change") == 0)
 		cmd_change(s, ws, id);
+	else if (strcmp(cmd, "stall") == 0 || strcmp(cmd, "unstall") == 0)
+		cmd_stall(s, id, cmd[0] == 's');
 	else if (strcmp(cmd, "transfer") == 0)
 		cmd_transfer(s, ws, id);
 	else if (strcmp(cmd, "persist") == 0)

@@ -469,7 +469,7 @@ START_TEST(test_raft_survives_whatever_peers_send)
 
 	raft_out_init(&out);
 	for (int i = 0; i < 3000; i++) {
-		struct raft_event ev = {.kind = (enum raft_event_kind)rnd(RAFT_EV_TRANSFER + 1)};
+		struct raft_event ev = {.kind = (enum raft_event_kind)rnd(RAFT_EV_DISK + 1)};
 		struct raft_conf conf;
 		struct raft_msg m;
 		struct raft_status st;
@@ -520,6 +520,8 @@ START_TEST(test_raft_survives_whatever_peers_send)
 			ev.durable.epoch = out.state_epoch;
 		} else if (ev.kind == RAFT_EV_PEER_DOWN || ev.kind == RAFT_EV_TRANSFER) {
 			ev.peer = rnd(5);
+		} else if (ev.kind == RAFT_EV_DISK) {
+			ev.stalled = rnd(4) == 0;
 		}
 		raft_step(r, &ev, &out);
 	}
