@@ -1,4 +1,7 @@
-/* Extended attributes: user.*, trusted.* and security.*, as the kernel lets the caller have them. Not here:
+/* user.raft.version is the inode's version, in decimal digits: for scripts that change a key only if nobody else has
+ * (raftctl set --if-version). It is not listed, so that copies do not carry it along, and cannot be set.
+ *
+ * Extended attributes: user.*, trusted.* and security.*, as the kernel lets the caller have them. Not here:
  *
  *   system.posix_acl_*   access control lists: the kernel would ask for them on every path, at a round trip a
  *                        component, as long as it may not remember them;
@@ -8,6 +11,7 @@
 #include "ops.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
@@ -17,6 +21,7 @@
 #include "../src/base/mem.h"
 
 #define TRUSTED "trusted."
+#define VERSION "user.raft.version"
 
 static bool begins(const char *name, const char *prefix)
 {
@@ -36,6 +41,8 @@ static bool refuse(fuse_req_t req, fuse_ino_t ino, const char *name, int virtual
 
 	if (!is_kept(name))
 		(void)fuse_reply_err(req, EOPNOTSUPP);
+	else if (strcmp(name, VERSION) == 0)
+		(void)fuse_reply_err(req, virtual_errno == ENODATA ? ENODATA : EPERM);
 	else if (dot[1] == '\0') /* nothing behind the kind */
 		(void)fuse_reply_err(req, EINVAL);
 	else if (virtual_is(ino))
@@ -102,6 +109,25 @@ static void get_done(struct request *r, const struct fs_result *res)
 		reply_bytes(r, res->data, res->data_len);
 }
 
+static void version_done(struct request *r, const struct fs_result *res)
+{
+	char digits[24];
+	int n = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)res->attr.version);
+
+	if (res->err != 0)
+		request_reply_code(r, reply_errno_ino(res->err, false));
+	else
+		reply_bytes(r, digits, (size_t)n);
+}
+
+static void get_version(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	request_start(mount_of(req), req,
+	              &(struct request_args){.op = {.kind = FS_OP_GETATTR, .ino = ino},
+	                                     .done = version_done,
+	                                     .size = size});
+}
+
 static bool is_probe(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	const struct inode *i;
@@ -122,6 +148,8 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 
 	if (is_probe(req, ino, name, size))
 		(void)fuse_reply_err(req, ENODATA);
+	else if (strcmp(name, VERSION) == 0 && !virtual_is(ino))
+		get_version(req, ino, size);
 	else if (!refuse(req, ino, name, ENODATA))
 		request_start(mount_of(req), req, &a);
 }

@@ -70,7 +70,7 @@ enum fs_op_kind {
 	FS_OP_COPY = 21,        /* ino2 offset2: from; ino offset: to; size; flags(KILL_SUID).
 	                         * value = bytes copied: less than `size` at the end of the source, and
 	                         * where it is more than FS_COPY_BYTES_MAX */
-	FS_OP_TRIM = 22,        /* size: ms; by the leader: files without names that have lingered for
+	FS_OP_TRIM = 22, /* size: ms; by the leader: files without names that have lingered for
 	                         * so long are freed */
 
 	FS_OP_TXN = 24, /* data: steps (txn.h), all carried out or none; mode uid gid: of new files.
@@ -116,8 +116,8 @@ enum fs_op_flag {
 	/* Any change of `ino`: only as long as the command's session has lock_owner's lock of
 	 * lock_token (and LOCK_BYTES), else -ESTALE and no change. */
 	FS_F_FENCED = 1u << 10,
-	/* PUT, DELETE: only if the key is at this `version` (0: does not exist), else
-	 * RFS_EPRECONDITION, with the attributes of what is there. */
+	/* PUT, DELETE, RENAME (of the new name): only if the key is at this `version` (0: does not
+	 * exist), else RFS_EPRECONDITION, with the attributes of what is there. */
 	FS_F_IF_VERSION = 1u << 11,
 	FS_F_MUST_EXIST = 1u << 12,
 	FS_F_TMPFILE = 1u << 13,

@@ -258,7 +258,7 @@ static int write_key(struct demo *d, const char *key, const char *value)
 	int fd, rc = 0;
 
 	if (!d->mounted)
-		return ctl_value_put(d->client, key, value, strlen(value), &(uint64_t){0});
+		return ctl_value_put(d->client, key, value, strlen(value), NULL, &(uint64_t){0});
 	(void)snprintf(path, sizeof(path), "%s/%s", d->mount, key);
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	if (fd < 0)

@@ -13,14 +13,14 @@ static bool is_reserved(const char *key)
 	return strncmp(key, ".raft", 5) == 0 && (key[5] == '\0' || key[5] == '/');
 }
 
-static int put_file(struct ctl *ctl, const char *key, const char *file, uint64_t *index,
-                    struct rfs_err *err)
+static int put_file(struct ctl *ctl, const char *key, const char *file,
+                    struct ctl_condition *only_if, uint64_t *index, struct rfs_err *err)
 {
 	int fd = open(file, O_RDONLY | O_CLOEXEC), rc;
 
 	if (fd < 0)
 		return rfs_err_set(err, -errno, "%s: %s", file, rfs_strerror(-errno));
-	rc = ctl_value_put_fd(ctl, key, fd, index, err);
+	rc = ctl_value_put_fd(ctl, key, fd, only_if, index, err);
 	(void)close(fd);
 	return rc;
 }
@@ -52,23 +52,28 @@ static int set_run(struct ctl *ctl)
 	const char *key = ctl->args.operands[0];
 	const char *value = ctl->args.n_operands > 1 ? ctl->args.operands[1] : NULL;
 	const char *file = ctl_args_option(&ctl->args, "file");
+	struct ctl_condition only_if;
 	struct rfs_err err = {0};
 	uint64_t index = 0;
 	int rc = ctl_check_key(key);
 
 	if (rc == 0)
 		rc = check_source(ctl, key, value, file);
+	if (rc == 0)
+		rc = ctl_condition_take(ctl, key, &only_if);
 	if (rc != 0)
 		return rc;
 	if (is_reserved(key))
 		return ctl_error(CTL_USAGE,
 		                 "%s: .raft is the mount's own folder; choose another key", key);
 	if (value == NULL)
-		rc = put_file(ctl, key, file, &index, &err);
+		rc = put_file(ctl, key, file, &only_if, &index, &err);
 	else if (strcmp(value, "-") == 0)
-		rc = ctl_value_put_fd(ctl, key, STDIN_FILENO, &index, &err);
+		rc = ctl_value_put_fd(ctl, key, STDIN_FILENO, &only_if, &index, &err);
 	else
-		rc = ctl_value_put(ctl, key, value, strlen(value), &index);
+		rc = ctl_value_put(ctl, key, value, strlen(value), &only_if, &index);
+	if (only_if.failed)
+		return ctl_condition_failed(&only_if, key);
 	if (err.code != 0)
 		return ctl_error(CTL_NO, "%s: %s", key, err.msg);
 	if (rc != 0)
@@ -85,6 +90,8 @@ static int set_run(struct ctl *ctl)
 
 static const struct ctl_option options[] = {
         {"file", "FILE", "the value is what FILE holds, of any size"},
+        {"create", NULL, "only if KEY does not exist"},
+        {"if-version", "N", "only if KEY is at version N: nobody has changed it since"},
         {0},
 };
 
@@ -95,15 +102,21 @@ static const char details[] = "Returns once a majority of the nodes has it on di
                               "Others see the old value or the new one and nothing between, "
                               "however large it is; one of more than\n"
                               "1 MiB is written beside KEY and then renamed over it.\n"
+                              "The version of a key is the log index of its last change: 'raftctl "
+                              "get --json', 'ls -l', and what\n"
+                              "--json gives here as index. In a mount: getfattr -n "
+                              "user.raft.version FILE.\n"
                               "\n"
                               "  raftctl set color blue\n"
                               "  raftctl set app/db/url postgres://db.example.com/app\n"
                               "  raftctl set app/tls/cert - < cert.pem\n"
                               "  raftctl set app/tls/cert --file cert.pem\n"
                               "  raftctl set temperature -5\n"
+                              "  raftctl set --create jobs/leader host-7\n"
+                              "  raftctl set --if-version 1042 app/db/url postgres://db2/app\n"
                               "\n"
-                              "Exit codes: 0 stored; 1 not stored (KEY is a directory, no room, "
-                              "...); 2 usage, or not a possible key;\n"
+                              "Exit codes: 0 stored; 1 not stored (another version, KEY is a "
+                              "directory, no room, ...); 2 usage, or not a possible key;\n"
                               "3 no answer from a quorum in time, the message tells whether it may "
                               "have been stored; 4 refused.\n";
 

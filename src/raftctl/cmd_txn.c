@@ -37,14 +37,6 @@ __attribute__((format(printf, 2, 3))) static int bad(const struct reading *r, co
 
 /* ---- a line ---- */
 
-static int parse_version(const char *text, uint64_t *version)
-{
-	if (text[0] == '\0' || strspn(text, "0123456789") != strlen(text) || strlen(text) > 19)
-		return -EINVAL;
-	*version = strtoull(text, NULL, 10);
-	return 0;
-}
-
 static int parse_compare(const struct reading *r, const struct words *w, struct fs_txn_step *step)
 {
 	const char *what = w->n > 2 ? w->at[2] : "";
@@ -58,7 +50,7 @@ static int parse_compare(const struct reading *r, const struct words *w, struct 
 		return bad(r,
 		           "must be compare KEY exists, compare KEY absent, compare KEY version = "
 		           "N, or compare KEY value = \"...\"");
-	if (version && parse_version(w->at[4], &step->version) != 0)
+	if (version && !ctl_parse_version(w->at[4], &step->version))
 		return bad(r, "a version is a whole number, not %s", w->at[4]);
 	if (version)
 		step->kind = FS_TXN_IF_VERSION;

@@ -11,6 +11,7 @@ const struct ctl_command *const ctl_commands[] = {
 	&cmd_ls,
 	&cmd_watch,
 	&cmd_txn,
+	&cmd_lock,
 	&cmd_leader,
 	&cmd_status,
 	&cmd_getleader,

@@ -11,6 +11,7 @@ extern const struct ctl_command cmd_show;
 extern const struct ctl_command cmd_ls;
 extern const struct ctl_command cmd_watch;
 extern const struct ctl_command cmd_txn;
+extern const struct ctl_command cmd_lock;
 extern const struct ctl_command cmd_leader;
 extern const struct ctl_command cmd_status;
 extern const struct ctl_command cmd_getleader;

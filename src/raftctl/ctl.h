@@ -156,6 +156,24 @@ enum ctl_exit ctl_exit_of(int code);
 /* Whether `text` can be a key; else says why not on stderr and gives an exit code. 0: it can. */
 int ctl_check_key(const char *text);
 
+/* ---- condition.c: what a change is made to depend on ---- */
+
+/* --if-version N; 0, or --create: the key must not exist. */
+struct ctl_condition {
+	bool is_set;
+	uint64_t version;
+	bool failed;
+	uint64_t found; /* the version that it has, if it failed; 0: it does not exist */
+};
+
+bool ctl_parse_version(const char *text, uint64_t *version);
+/* From the options; an exit code. */
+int ctl_condition_take(struct ctl *ctl, const char *key, struct ctl_condition *c);
+/* NULL is fine for both. */
+void ctl_condition_add(const struct ctl_condition *c, struct fs_op *op);
+void ctl_condition_note(struct ctl_condition *c, const struct fs_result *res);
+int ctl_condition_failed(const struct ctl_condition *c, const char *key); /* CTL_NO, and why */
+
 /* ---- list.c: one directory ---- */
 
 /* The attributes of what `n` bytes of path lead to; "" and "/" are the root. As ctl_wait(). */
@@ -239,12 +257,13 @@ int ctl_value_write(const struct ctl_value *v, FILE *to, struct rfs_err *err);
 void ctl_value_free(struct ctl_value *v);
 
 /* Store `n` bytes, at most FS_WRITE_BYTES_MAX, under `key`. *index: where in the log it was
- * done. */
-int ctl_value_put(struct ctl *ctl, const char *key, const void *p, size_t n, uint64_t *index);
+ * done, and the key's version from then on. `only_if` may be NULL; with RFS_EPRECONDITION it has failed. */
+int ctl_value_put(struct ctl *ctl, const char *key, const void *p, size_t n,
+                  struct ctl_condition *only_if, uint64_t *index);
 /* Store what can be read from `fd`, any amount, seen entirely or not at all. `err` as for
  * ctl_value_get(). */
-int ctl_value_put_fd(struct ctl *ctl, const char *key, int fd, uint64_t *index,
-                     struct rfs_err *err);
+int ctl_value_put_fd(struct ctl *ctl, const char *key, int fd, struct ctl_condition *only_if,
+                     uint64_t *index, struct rfs_err *err);
 
 /* ---- text.c: for people and for JSON ---- */
 

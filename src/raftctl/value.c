@@ -187,7 +187,7 @@ void ctl_value_free(struct ctl_value *v)
 /* ---- putting ---- */
 
 static int put(struct ctl *ctl, const char *key, uint32_t mode, const void *p, size_t n,
-               struct fs_result *result)
+               struct ctl_condition *only_if, struct fs_result *result)
 {
 	struct fs_op op = {.kind = FS_OP_PUT,
 	                   .name = fs_str_of(key),
@@ -197,18 +197,22 @@ static int put(struct ctl *ctl, const char *key, uint32_t mode, const void *p, s
 	                   .data = p,
 	                   .data_len = (uint32_t)n};
 	struct ctl_call call = {0};
-	int rc = ctl_do(ctl, &call, &op);
+	int rc;
 
+	ctl_condition_add(only_if, &op);
+	rc = ctl_do(ctl, &call, &op);
+	ctl_condition_note(only_if, &call.result);
 	*result = call.result;
 	result->data = NULL;
 	ctl_call_end(&call);
 	return rc;
 }
 
-int ctl_value_put(struct ctl *ctl, const char *key, const void *p, size_t n, uint64_t *index)
+int ctl_value_put(struct ctl *ctl, const char *key, const void *p, size_t n,
+                  struct ctl_condition *only_if, uint64_t *index)
 {
 	struct fs_result result;
-	int rc = put(ctl, key, 0, p, n, &result);
+	int rc = put(ctl, key, 0, p, n, only_if, &result);
 
 	*index = result.index;
 	return rc;
@@ -222,6 +226,7 @@ struct upload {
 	struct fs_str name, temporary_name;
 	uint64_t dir, ino;
 	struct fs_attr old; /* what is replaced; mode 0: nothing */
+	struct ctl_condition *only_if;
 };
 
 static int resolve(struct ctl *ctl, struct fs_str path, struct fs_attr *attr)
@@ -274,7 +279,7 @@ static int begin(struct upload *u, const void *p, size_t n)
 	buf_free(&b);
 	u->name = fs_str_of(slash != NULL ? slash + 1 : u->key);
 	u->temporary_name = fs_str_of(u->temporary + (folder > 0 ? folder + 1 : 0));
-	rc = put(u->ctl, u->temporary, u->old.mode & 07777, p, n, &result);
+	rc = put(u->ctl, u->temporary, u->old.mode & 07777, p, n, NULL, &result);
 	if (rc == 0 && folder > 0)
 		rc = resolve(u->ctl, (struct fs_str){u->key, (uint32_t)folder}, &dir);
 	u->dir = dir.ino;
@@ -287,6 +292,7 @@ static int change(struct upload *u, const struct fs_op *op, uint64_t *index)
 	struct ctl_call call = {0};
 	int rc = ctl_do(u->ctl, &call, op);
 
+	ctl_condition_note(u->only_if, &call.result);
 	*index = call.result.index;
 	ctl_call_end(&call);
 	return rc;
@@ -307,13 +313,14 @@ static int replace(struct upload *u, uint64_t *index)
 	                            .mode = u->old.mode,
 	                            .uid = u->old.uid,
 	                            .gid = u->old.gid};
-	const struct fs_op rename = {.kind = FS_OP_RENAME,
-	                             .parent = u->dir,
-	                             .name = u->temporary_name,
-	                             .parent2 = u->dir,
-	                             .name2 = u->name};
+	struct fs_op rename = {.kind = FS_OP_RENAME,
+	                       .parent = u->dir,
+	                       .name = u->temporary_name,
+	                       .parent2 = u->dir,
+	                       .name2 = u->name};
 	int rc = u->old.mode != 0 ? change(u, &owner, index) : 0;
 
+	ctl_condition_add(u->only_if, &rename);
 	return rc != 0 ? not_yet(rc) : change(u, &rename, index);
 }
 
@@ -400,10 +407,10 @@ static int stream_rest(struct upload *u, int fd, uint8_t *piece, struct rfs_err 
 	return rc;
 }
 
-static int put_large(struct ctl *ctl, const char *key, int fd, uint8_t *piece, uint64_t *index,
-                     struct rfs_err *err)
+static int put_large(struct ctl *ctl, const char *key, int fd, uint8_t *piece,
+                     struct ctl_condition *only_if, uint64_t *index, struct rfs_err *err)
 {
-	struct upload u = {.ctl = ctl, .key = key};
+	struct upload u = {.ctl = ctl, .key = key, .only_if = only_if};
 	int rc = look_at_old(&u);
 
 	if (rc != 0)
@@ -418,7 +425,8 @@ static int put_large(struct ctl *ctl, const char *key, int fd, uint8_t *piece, u
 	return rc;
 }
 
-int ctl_value_put_fd(struct ctl *ctl, const char *key, int fd, uint64_t *index, struct rfs_err *err)
+int ctl_value_put_fd(struct ctl *ctl, const char *key, int fd, struct ctl_condition *only_if,
+                     uint64_t *index, struct rfs_err *err)
 {
 	/* One byte more than an operation carries, to know whether there is more. */
 	uint8_t *piece = mem_alloc(FS_WRITE_BYTES_MAX + 1);
@@ -428,9 +436,9 @@ int ctl_value_put_fd(struct ctl *ctl, const char *key, int fd, uint64_t *index, 
 	if (n < 0)
 		rc = (int)n;
 	else if ((size_t)n <= FS_WRITE_BYTES_MAX)
-		rc = ctl_value_put(ctl, key, piece, (size_t)n, index);
+		rc = ctl_value_put(ctl, key, piece, (size_t)n, only_if, index);
 	else
-		rc = put_large(ctl, key, fd, piece, index, err);
+		rc = put_large(ctl, key, fd, piece, only_if, index, err);
 	free(piece);
 	return rc;
 }

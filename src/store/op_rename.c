@@ -192,6 +192,17 @@ static int move_one(struct store *s, const struct fs_op *op, struct move *m, uin
 	return 0;
 }
 
+/* FS_F_IF_VERSION speaks of what is under the new name. */
+static bool is_other_version(const struct fs_op *op, const struct move *m, struct fs_result *res)
+{
+	if ((op->flags & FS_F_IF_VERSION) == 0 ||
+	    op->version == (m->to.found ? m->target.attr.version : 0))
+		return false;
+	if (m->to.found)
+		store_result_attr(res, &m->target);
+	return true;
+}
+
 int store_op_rename(struct store *s, const struct fs_op *op, struct fs_result *res)
 {
 	struct move m;
@@ -199,6 +210,8 @@ int store_op_rename(struct store *s, const struct fs_op *op, struct fs_result *r
 
 	if (rc != 0 || (rc = find_both(s, op, &m)) != 0)
 		return rc;
+	if (is_other_version(op, &m, res))
+		return RFS_EPRECONDITION;
 	if (m.to.found && m.to.ino == m.from.ino && (op->flags & FS_F_NOREPLACE) == 0) {
 		store_result_attr(res, &m.moved); /* two names of one file: both stay */
 		return 0;

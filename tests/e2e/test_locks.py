@@ -3,6 +3,7 @@ lock whose mount dies or freezes."""
 
 import errno
 import fcntl
+import json
 import mmap
 import os
 import signal
@@ -11,7 +12,7 @@ import struct
 import subprocess
 import time
 
-from harness import FULL, check, equal, limit, slow, wait_for
+from harness import FULL, check, equal, errno_of, limit, slow, wait_for
 from locker import Locker
 
 SHORT_SESSION = "\n[client]\nsession_timeout_ms = 2000\n"
@@ -236,6 +237,102 @@ def test_two_that_wait_for_each_other_are_a_deadlock(shared):
         equal(two("range", "WW", 0, 1), "EDEADLK", "what would close the circle")
         equal(two("range", "U", 1, 1), None, "unlock")
         equal(one.answer(), None, "one's second")
+
+
+# raftctl
+
+def test_raftctl_lists_locks_by_key(shared):
+    c = shared.cluster
+    one, two = Locker(), Locker()
+    a, b = shared.fresh()
+    os.mkdir(a / "deep")
+    with one, two:
+        one("open", str(a / "deep" / "whole"))
+        two("open", str(b / "deep" / "whole"))
+        two("open", str(b / "ranges"), "r")
+        equal(one("flock", "EX"), None, "a lock")
+        equal(two("range", "R", 10, 5, "r"), None, "a range")
+        two.begin("flock", "SH")
+        waits(two, "the second")
+        said = json.loads(c.ctl("lock", "list", a.name, "--json").stdout)
+        held, range, waiting = (next(l for l in said if pick(l)) for pick in (
+            lambda l: l["key"].endswith("whole") and l["state"] == "held",
+            lambda l: l["key"].endswith("ranges"),
+            lambda l: l["state"] == "waiting"))
+        equal(len(said), 3, "number of locks listed")
+        equal((held["key"], held["kind"], held["mode"], held["pid"]), (f"{a.name}/deep/whole", "flock", "exclusive", one.pid),
+              "the one held")
+        equal((range["kind"], range["mode"], range["first"], range["last"]), ("fcntl", "shared", 10, 14), "the range")
+        equal((waiting["key"], waiting["mode"]), (held["key"], "shared"), "the one that waits")
+        check(waiting["asked"] > held["token"] and waiting["session"] != held["session"], f"{waiting} behind {held}")
+        text = c.ctl("lock", "list", f"{a.name}/deep").stdout.decode()
+        equal(len(text.splitlines()), 2, f"lines of lock list below a folder: {text!r}")
+        equal(c.ctl("lock", "list", f"{a.name}/none", code=1).stdout, b"", "of a key that does not exist")
+        equal(one("flock", "UN"), None, "unlock")
+        equal(two.answer(), None, "the second")
+    wait_for(lambda: c.ctl("lock", "list", a.name, "--json").stdout == b"[]\n", 5, "the locks to go with their processes")
+
+
+def test_raftctl_breaks_a_lock_and_fences_who_had_it(shared):
+    c = shared.cluster
+    one, two = Locker(), Locker()
+    a, b = shared.fresh()
+    with one, two:
+        one("open", str(a / "f"))
+        two("open", str(b / "f"))
+        key = f"{a.name}/f"
+        done = c.ctl("lock", "break", key, code=1)
+        check(b"not locked" in done.stderr, f"break of what is not locked: {done.stderr!r}")
+        equal(one("flock", "EX"), None, "a lock")
+        equal(one("write", "one"), 3, "a write with it")
+        two.begin("flock", "EX")
+        waits(two, "the second")
+        equal(json.loads(c.ctl("lock", "break", key, "--json").stdout)["broken"], 1, "locks broken")
+        equal(two.answer(), None, "who waited for it")
+        equal(one("write", "xxx"), "ESTALE", "a write with a lock that was broken")
+        equal(two("write", "two"), 3, "a write with the new one")
+        equal(two("read"), "two", "the file")
+        equal(two("flock", "UN"), None, "unlock")
+        equal(one("flock", "EX"), None, "a new lock through the same handle")
+        equal(one("write", "one"), 3, "a write with that")
+        c.ctl("lock", "break", f"{a.name}/none", code=1)
+        c.ctl("lock", "brake", key, code=2)
+        c.ctl("lock", "break", code=2)
+
+
+def test_conditional_changes_have_one_winner(env, shared):
+    c = shared.cluster
+    a, b = shared.fresh()
+    key, large = f"{a.name}/dir/k", os.urandom(3 << 20)
+
+    def version():
+        return json.loads(c.ctl("get", key, "--json").stdout)["version"]
+    c.ctl("set", "--if-version", "5", key, "x", code=1)
+    check(not (a / "dir").exists(), "a change that was refused made directories")
+    index = json.loads(c.ctl("set", "--create", key, "first", "--json").stdout)["index"]
+    equal(version(), index, "the version of a new key, and the index that set gave")
+    equal(os.getxattr(b / "dir/k", "user.raft.version"), b"%d" % index, "user.raft.version")
+    done = c.ctl("set", "--create", key, "again", code=1)
+    check(b"exists already" in done.stderr and str(index).encode() in done.stderr, f"what is said: {done.stderr!r}")
+    c.ctl("set", "--if-version", str(index), key, "second")
+    done = c.ctl("set", "--if-version", str(index), key, "third", code=1)
+    check(str(version()).encode() in done.stderr, f"the version that it has is not told: {done.stderr!r}")
+    equal((b / "dir/k").read_text(), "second", "value")
+    c.ctl("set", "--if-version", str(index), key, "-", data=large, code=1)
+    equal(os.listdir(a / "dir"), ["k"], "what a refused large value leaves behind")
+    c.ctl("set", "--if-version", str(version()), key, "-", data=large)
+    check((b / "dir/k").read_bytes() == large, "a large value")
+    (b / "dir/k").write_text("by the mount")
+    before = version()
+    c.ctl("delete", "--if-version", str(before + 1), key, code=1)
+    c.ctl("delete", "--if-version", str(before), key)
+    c.ctl("delete", "--if-version", str(before), key, code=1)
+    c.ctl("set", "--if-version", "x", key, "v", code=2)
+    c.ctl("set", "--create", "--if-version", "1", key, "v", code=2)
+    for name in "user.raft.version", :
+        (a / "f").touch()
+        equal(errno_of(os.setxattr, a / "f", name, b"1"), "EPERM", "setting the version")
+        equal(os.listxattr(a / "f"), [], "names of attributes")
 
 
 def sqlite_writer(path, rounds):

@@ -542,6 +542,29 @@ START_TEST(test_conditional_delete_needs_the_version_that_was_seen)
 }
 END_TEST
 
+START_TEST(test_conditional_rename_needs_the_version_that_was_seen)
+{
+	struct fs_op op = {.kind = FS_OP_RENAME,
+	                   .parent = FS_ROOT_INO,
+	                   .name = FS_STR("a"),
+	                   .parent2 = FS_ROOT_INO,
+	                   .name2 = FS_STR("b"),
+	                   .flags = FS_F_IF_VERSION};
+
+	ck_assert_int_eq(kit_put(&k, "b", "old"), 0);
+	op.version = k.res.attr.version;
+	ck_assert_int_eq(kit_put(&k, "a", "new"), 0);
+	ck_assert_int_eq(kit_put(&k, "b", "other"), 0);
+	ck_assert_int_eq(kit_do(&k, &op), RFS_EPRECONDITION);
+	ck_assert_uint_gt(k.res.attr.version, op.version);
+	op.version = k.res.attr.version;
+	ck_assert_int_eq(kit_do(&k, &op), 0);
+	ck_assert_uint_eq(k.res.attr.version, k.pos.index);
+	ck_assert_int_eq(kit_get(&k, "b"), 0);
+	ck_assert(kit_data_is(&k, "new"));
+}
+END_TEST
+
 /* ---- older stores ---- */
 
 static struct store_engine *engine;
@@ -605,6 +628,7 @@ int main(void)
 	tcase_add_test(tc, test_locks_of_an_inode_have_a_limit);
 	tcase_add_test(tc, test_list_comes_in_pages);
 	tcase_add_test(tc, test_conditional_put_needs_the_version_that_was_seen);
+	tcase_add_test(tc, test_conditional_rename_needs_the_version_that_was_seen);
 	tcase_add_test(tc, test_conditional_delete_needs_the_version_that_was_seen);
 	tcase_add_test(alone, test_store_without_locks_opens_and_takes_them_once_the_cluster_may);
 	suite_add_tcase(s, tc);
