@@ -25,6 +25,12 @@ struct fake_frame {
 
 static const struct net_handler fake_handler;
 
+static void conn_unref(struct fake_conn *c)
+{
+	if (--c->refs == 0)
+		free(c);
+}
+
 /* ---- state ---- */
 
 static bool session_is_open(const struct fake_cluster *f, uint64_t id)
@@ -52,6 +58,23 @@ static void close_session(struct fake_cluster *f, uint64_t id)
 	f->n_closed++;
 }
 
+static void tell(struct fake_lock *l, int err, uint64_t token);
+
+static int cancel(struct fake_cluster *f, const struct wire_request *r)
+{
+	for (size_t i = 0; i < f->n_locks; i++) {
+		struct fake_lock *l = &f->locks[i];
+
+		if (l->session != r->session || l->seq != r->op.lock_seq ||
+		    l->state != FAKE_LOCK_WAITS)
+			continue;
+		l->state = FAKE_LOCK_CANCELLED;
+		tell(l, -EINTR, 0);
+		return 0;
+	}
+	return -ENOENT;
+}
+
 static void change(struct fake_cluster *f, const struct wire_request *r, struct fs_result *res)
 {
 	if (!session_is_open(f, r->session)) {
@@ -74,6 +97,12 @@ static void change(struct fake_cluster *f, const struct wire_request *r, struct 
 	f->effects[f->n_effects] = (struct fake_effect){r->session, r->seq, f->n_effects + 1};
 	res->value = ++f->n_effects;
 	rfs_check(f->n_effects < FAKE_SEEN_MAX);
+	if (r->op.kind == FS_OP_LOCK) {
+		rfs_check(f->n_locks < FAKE_LOCKS_MAX);
+		f->locks[f->n_locks++] = (struct fake_lock){.session = r->session, .seq = r->seq};
+	}
+	if (r->op.kind == FS_OP_LOCK_CANCEL)
+		res->err = cancel(f, r);
 	if (r->op.kind == FS_OP_SESSION_CLOSE)
 		close_session(f, r->session);
 }
@@ -118,6 +147,46 @@ static void answer(struct fake_conn *c, uint64_t id, const struct fs_result *res
 	net_conn_flush(c->net);
 }
 
+static void forget(struct fake_lock *l)
+{
+	if (l->conn != NULL)
+		conn_unref(l->conn);
+	l->conn = NULL;
+}
+
+static void tell(struct fake_lock *l, int err, uint64_t token)
+{
+	const struct fs_result res = {.err = err, .value = token};
+
+	if (l->conn != NULL && l->conn->node->cluster->leader == l->conn->node->id)
+		answer(l->conn, l->req_id, &res);
+	forget(l);
+}
+
+/* What a LOCK that was applied before, or a LOCK_AWAIT, is told. */
+static void tell_of_lock(struct fake_conn *c, const struct wire_request *r, struct fs_result *res)
+{
+	struct fake_cluster *f = c->node->cluster;
+	uint64_t asked = r->op.lock_token;
+	struct fake_lock *l;
+
+	for (size_t i = 0; i < f->n_locks && r->op.kind == FS_OP_LOCK; i++)
+		if (f->locks[i].session == r->session && f->locks[i].seq == r->seq)
+			asked = i + 1;
+	rfs_check(asked >= 1 && asked <= f->n_locks);
+	l = &f->locks[asked - 1];
+	res->value = l->state == FAKE_LOCK_WAITS ? asked : 1000 + asked;
+	res->err = l->state == FAKE_LOCK_WAITS     ? RFS_EWAITING
+	           : l->state == FAKE_LOCK_GRANTED ? 0
+	                                           : -ENOENT;
+	if (l->state != FAKE_LOCK_WAITS)
+		return;
+	forget(l);
+	c->refs++;
+	l->conn = c;
+	l->req_id = r->id;
+}
+
 static void take_request(struct fake_conn *c, const struct wire_request *r)
 {
 	struct fake_node *n = c->node;
@@ -138,6 +207,8 @@ static void take_request(struct fake_conn *c, const struct wire_request *r)
 		res.err = RFS_ENOTLEADER;
 	} else {
 		apply(n->cluster, r, &res);
+		if (res.err == 0 && (r->op.kind == FS_OP_LOCK || r->op.kind == FS_OP_LOCK_AWAIT))
+			tell_of_lock(c, r, &res);
 	}
 	if (n->drops_applied) {
 		n->drops_applied = false;
@@ -211,12 +282,6 @@ static void take(struct fake_conn *c, const struct frame *fr)
 }
 
 /* ---- connections ---- */
-
-static void conn_unref(struct fake_conn *c)
-{
-	if (--c->refs == 0)
-		free(c);
-}
 
 static void fake_on_ready(struct net_conn *net, uint64_t peer_id, uint64_t peer_incarnation)
 {
@@ -349,6 +414,18 @@ void fake_drop_conns(struct fake_node *n)
 		net_conn_close(c->net);
 }
 
+void fake_grant(struct fake_cluster *f, uint64_t asked, bool told)
+{
+	struct fake_lock *l = &f->locks[asked - 1];
+
+	rfs_check(asked <= f->n_locks && l->state == FAKE_LOCK_WAITS);
+	l->state = FAKE_LOCK_GRANTED;
+	if (told)
+		tell(l, 0, 1000 + asked);
+	else
+		forget(l);
+}
+
 void fake_expire_sessions(struct fake_cluster *f)
 {
 	f->n_sessions = 0;
@@ -385,6 +462,8 @@ void fake_cluster_free(struct fake_cluster *f)
 		fake_stop(&f->nodes[i]);
 		free(f->nodes[i].seen);
 	}
+	for (size_t i = 0; i < f->n_locks; i++)
+		forget(&f->locks[i]);
 	wire_arena_free(f->arena);
 	free(f->effects);
 	free(f);

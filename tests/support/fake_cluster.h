@@ -47,6 +47,16 @@ struct fake_effect {
 	uint64_t session, seq, value;
 };
 
+/* There is one lock, and somebody else has it until fake_grant(): every LOCK waits. */
+#define FAKE_LOCKS_MAX 16
+enum fake_lock_state { FAKE_LOCK_WAITS, FAKE_LOCK_GRANTED, FAKE_LOCK_CANCELLED };
+struct fake_lock {
+	uint64_t session, seq;
+	enum fake_lock_state state;
+	struct fake_conn *conn; /* whom to tell; NULL: nobody */
+	uint64_t req_id;
+};
+
 struct fake_cluster {
 	uv_loop_t *loop;
 	struct net_limits limits;
@@ -59,6 +69,9 @@ struct fake_cluster {
 	uint64_t next_session, lowest;
 	struct fake_effect *effects; /* changes that took effect, each once */
 	size_t n_effects, n_duplicates, n_below_lowest;
+	struct fake_lock
+	        locks[FAKE_LOCKS_MAX]; /* asked for; the index to ask by is 1 + the place */
+	size_t n_locks;
 	unsigned stopping;
 };
 
@@ -74,5 +87,8 @@ void fake_start(struct fake_node *n); /* again, on its port */
 void fake_thaw(struct fake_node *n);  /* does now what came while frozen */
 void fake_drop_conns(struct fake_node *n);
 void fake_expire_sessions(struct fake_cluster *f);
+/* Grant what was asked for as number `asked`; the token is 1000 + asked. Who is `told` hears of it
+ * over the connection where it waits. */
+void fake_grant(struct fake_cluster *f, uint64_t asked, bool told);
 
 #endif
