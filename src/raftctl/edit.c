@@ -360,7 +360,9 @@ struct edit *edit_new(struct shell *sh)
 	(void)el_set(e->el, EL_EDITOR, "emacs");
 	(void)el_set(e->el, EL_HIST, history, e->history);
 	(void)el_set(e->el, EL_GETCFN, get_char);
-	(void)el_set(e->el, EL_ADDFN, "raftctl-complete", "complete a command or a key", complete);
+	/* the wide form: the other one makes copies that el_end() forgets */
+	(void)el_wset(e->el, EL_ADDFN, L"raftctl-complete", L"complete a command or a key",
+	              complete);
 	(void)el_set(e->el, EL_BIND, "^I", "raftctl-complete", NULL);
 	(void)el_set(e->el, EL_BIND, "^R", "em-inc-search-prev", NULL);
 	(void)el_source(e->el, NULL); /* ~/.editrc */
