@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include "ctl.h"
 
+#define HELP_COLUMN 24 /* where what something does begins */
+
 static const char options_text[] =
         "  --cluster FILE        the cluster file\n"
         "  --endpoint HOST:PORT  any node, instead of a cluster file; may be given several times\n"
@@ -27,7 +29,10 @@ static void help_tool(void)
 		const struct ctl_command *c = ctl_commands[i];
 		int width = printf("  %s %s", c->name, c->operands);
 
-		(void)printf("%*s%s\n", width < 24 ? 24 - width : 2, "", c->summary);
+		if (width < HELP_COLUMN)
+			(void)printf("%*s%s\n", HELP_COLUMN - width, "", c->summary);
+		else
+			(void)printf("\n%*s%s\n", HELP_COLUMN, "", c->summary);
 	}
 	(void)printf("\noptions, before or behind the command:\n%s"
 	             "  --help                this text; of one command: raftctl COMMAND --help\n"
@@ -46,7 +51,7 @@ static void help_command(const struct ctl_command *c)
 		int width = printf("  %s%s%s%s", o->name[1] != '\0' ? "--" : "-", o->name,
 		                   o->value != NULL ? " " : "", o->value != NULL ? o->value : "");
 
-		(void)printf("%*s%s\n", width < 24 ? 24 - width : 2, "", o->help);
+		(void)printf("%*s%s\n", width < HELP_COLUMN ? HELP_COLUMN - width : 2, "", o->help);
 	}
 	(void)printf("%s", options_text);
 }
