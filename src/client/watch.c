@@ -283,8 +283,9 @@ uint64_t watch_due(const struct client *c)
 	const struct client_watch *w;
 	const struct recent *r;
 
-	DL_FOREACH (c->recents, r)
+	DL_FOREACH (c->recents, r) {
 		due = client_earlier(due, r->deadline_ms);
+	}
 	if (c->closing != CLOSE_NOT)
 		return due;
 	DL_FOREACH (c->watches, w) {
@@ -320,9 +321,10 @@ void watch_take_events(struct link *l, const struct wire_events *ev)
 
 	if (take_recent(c, ev))
 		return;
-	DL_FOREACH (c->watches, w)
+	DL_FOREACH (c->watches, w) {
 		if (w->id == ev->id && w->link == l)
 			break;
+	}
 	if (w == NULL)
 		return;
 	w->heard_ms = client_now(c);
@@ -343,14 +345,16 @@ void watch_link_lost(struct link *l)
 	struct client_watch *w;
 	struct recent *r;
 
-	DL_FOREACH (l->client->watches, w)
+	DL_FOREACH (l->client->watches, w) {
 		if (w->link == l) {
 			w->link = NULL;
 			w->id = 0;
 		}
-	DL_FOREACH (l->client->recents, r)
+	}
+	DL_FOREACH (l->client->recents, r) {
 		if (r->link == l)
 			r->link = NULL;
+	}
 	client_schedule(l->client);
 }
 
@@ -360,8 +364,9 @@ void watch_end_all(struct client *c)
 
 	struct recent *r;
 
-	DL_FOREACH (c->recents, r)
+	DL_FOREACH (c->recents, r) {
 		r->deadline_ms = 0; /* the callbacks come with the next turn */
+	}
 	DL_FOREACH_SAFE (c->watches, w, next) {
 		DL_DELETE(c->watches, w);
 		w->client = NULL;

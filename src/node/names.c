@@ -54,7 +54,7 @@ static void drop_dead(struct names *t)
 		t->dead = n->dead;
 		/* The analyzer does not see what is in a hash. */
 		HASH_DEL(t->by_ino, n); // NOLINT(clang-analyzer-core.NullDereference)
-		if (n->more != NULL) /* named anew meanwhile */
+		if (n->more != NULL)    /* named anew meanwhile */
 			HASH_ADD(hh, t->by_ino, ino, sizeof(n->more->ino), n->more);
 		drop(t, n);
 	}

@@ -75,8 +75,9 @@ static void fill_load(struct node *n, struct wire_status *st)
 	struct node_conn *c;
 
 	st->store_bytes = store_bytes(n);
-	DL_FOREACH (n->conns, c)
+	DL_FOREACH (n->conns, c) {
 		st->clients += c->net != NULL && c->peer_id == 0;
+	}
 }
 
 void status_fill(struct node *n, struct wire_status *st)

@@ -2,7 +2,8 @@
 #include <string.h>
 #include "commands.h"
 
-/* clang-format off: one a line, for whoever adds one */
+/* One a line, for whoever adds one. */
+/* clang-format off */
 const struct ctl_command *const ctl_commands[] = {
 	&cmd_set,
 	&cmd_get,
