@@ -204,11 +204,17 @@ static bool is_new(const struct node *n, const struct wire_request *r)
 	       store_session_is_new(n->store, r->session, r->seq);
 }
 
+/* A few bytes, for which somebody else may be waiting: no more of them come than were let in before. */
+static bool sets_free(enum fs_op_kind kind)
+{
+	return kind == FS_OP_SESSION_CLOSE || kind == FS_OP_UNLOCK || kind == FS_OP_LOCK_CANCEL;
+}
+
 int space_judge(struct node *n, const struct wire_request *r)
 {
 	enum node_room least = fs_op_grows(&r->op) ? NODE_ROOM : NODE_ROOM_SHORT;
 
-	if (r->session == 0 || r->op.kind == FS_OP_SESSION_CLOSE || quorum_has(n, least))
+	if (r->session == 0 || sets_free(r->op.kind) || quorum_has(n, least))
 		return 0;
 	/* Those who are missing, and not their disks, are what stops us. */
 	if (!quorum_has(n, NODE_ROOM_NONE))
