@@ -106,7 +106,6 @@ int locks_fence(struct request *r, struct fs_op *op)
 	op->flags |= FS_F_FENCED | (h->bytes ? FS_F_LOCK_BYTES : 0u);
 	op->lock_owner = h->owner;
 	op->lock_token = h->token;
-	r->is_fenced = true;
 	return 0;
 }
 

@@ -124,8 +124,6 @@ static void request_end(struct request *r, const struct fs_result *res)
 	if (i != NULL)
 		i->busy++;
 	leave_lists(r);
-	if (code == RFS_ESESSION && r->is_fenced) /* the lock went with it */
-		shown.err = code = -ESTALE;
 	note_failure(r, code);
 	if (shown.has_attr)
 		view_attr(&m->view, &shown.attr);

@@ -49,7 +49,6 @@ struct request {
 	fuse_req_t req; /* NULL: answered, or the mount's own */
 	bool own;       /* the mount's own */
 	bool is_change;
-	bool is_fenced; /* made only if its lock is held */
 	bool truncates; /* carries the truncation of `file`, inode->truncation is this one */
 	struct request_args args; /* op without what it borrows; name: the copy below */
 	char name[FS_NAME_BYTES_MAX + 1];

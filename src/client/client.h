@@ -38,9 +38,9 @@ struct client_opts {
 	 * or without a quorum. They may be old, but never older than anything that this client has
 	 * got an answer for: it sees its own changes, and does not go back when the node changes. */
 	bool read_local;
-	/* A session was lost (ended by the servers). Those of its changes that were ever sent end
-	 * with RFS_ESESSION, after this; changes that were not, and the next ones, go under another
-	 * session. May be NULL. */
+	/* A session was lost (ended by the servers). Those of its changes that may have been done end
+	 * with RFS_ESESSION, after this; those that certainly were not, and the next ones, go under
+	 * another session. May be NULL. */
 	void (*on_session_lost)(void *ctx, uint64_t session);
 	void *ctx;
 };

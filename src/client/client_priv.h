@@ -243,7 +243,10 @@ struct client_req *req_find(struct client *c, uint64_t id);
 bool req_is_change(const struct client_req *r); /* goes under (session, seq) */
 void req_set_deadline(struct client_req *r, uint64_t timeout_ms);
 void req_move(struct client_req *r, enum req_where where);
-void req_acknowledge(struct client_req *r); /* it has an answer, and waits for more: no deadline */
+/* It no longer keeps the session's answers alive: it has one and waits for more (without a deadline),
+ * or there is no such session. */
+void req_acknowledge(struct client_req *r, bool patient);
+void req_renew(struct client_req *r); /* as if never sent */
 void req_set_open(struct client_req *r, struct link *l);
 bool req_clear_open(struct client_req *r, struct link *l); /* false: no copy was open there */
 void req_end(struct client_req *r, int err);               /* takes r; the callback comes later */
@@ -279,7 +282,7 @@ void route_refresh(struct client *c); /* ask the target who the members are */
 
 /* session.c */
 void session_opened(struct client *c, const struct fs_result *res);
-void session_lost(struct client *c);
+void session_refused(struct client_req *r); /* a change, for want of its session; may call back */
 void session_take_keep_alive(struct client *c, const struct wire_keep_alive_reply *reply);
 void session_new_target(struct client *c);
 bool session_in_doubt(const struct client *c);

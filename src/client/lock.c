@@ -40,7 +40,7 @@ void lock_queued(struct client_req *r, struct link *l, uint64_t asked)
 	}
 	if (r->waits_for == 0) {
 		r->waits_for = asked;
-		req_acknowledge(r);
+		req_acknowledge(r, true);
 	}
 	if (l == r->client->target || r->waits_at == NULL)
 		r->waits_at = l;

@@ -176,10 +176,18 @@ static void leave_outstanding(struct client_req *r)
 	r->is_outstanding = false;
 }
 
-void req_acknowledge(struct client_req *r)
+void req_acknowledge(struct client_req *r, bool patient)
 {
 	leave_outstanding(r);
-	heap_remove(r->client, r);
+	if (patient)
+		heap_remove(r->client, r);
+}
+
+void req_renew(struct client_req *r)
+{
+	leave_outstanding(r);
+	r->session = r->seq = 0;
+	r->sent = false;
 }
 
 /* ---- end ---- */

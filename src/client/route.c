@@ -307,17 +307,6 @@ static void make_busy(struct client_req *r)
 	client_schedule(c);
 }
 
-static void take_session_end(struct client_req *r, const struct wire_reply *reply)
-{
-	struct client *c = r->client;
-
-	if (req_is_change(r) && r->seq != 0 && c->session_state == SESSION_OPEN &&
-	    r->session == c->session)
-		session_lost(c);
-	else
-		req_answer(r, &reply->result);
-}
-
 void route_take_reply(struct link *l, const struct wire_reply *reply)
 {
 	struct client *c = l->client;
@@ -345,7 +334,10 @@ void route_take_reply(struct link *l, const struct wire_reply *reply)
 		if (l == c->target)
 			make_busy(r);
 	} else if (err == RFS_ESESSION) {
-		take_session_end(r, reply);
+		if (req_is_change(r) && r->owner != REQ_CLOSES_SESSION)
+			session_refused(r);
+		else
+			req_answer(r, &reply->result);
 	} else if (err == RFS_EWAITING) {
 		lock_queued(r, l, reply->result.value);
 	} else if (err == -ENOENT && r->waits_for != 0) {

@@ -56,7 +56,36 @@ void session_opened(struct client *c, const struct fs_result *res)
 
 /* ---- losing ---- */
 
-void session_lost(struct client *c)
+/* Every copy that was sent was refused, so it is certainly not done: under the next session it is a
+ * new change. A lock is not: whoever asks for it has to know what else was lost. */
+static bool can_move_on(const struct client_req *r)
+{
+	return r->op.kind != FS_OP_LOCK && !r->maybe && r->open_mask == 0;
+}
+
+static void move_on(struct client_req *r)
+{
+	struct client *c = r->client;
+
+	req_renew(r);
+	req_move(r, c->session_state == SESSION_OPEN ? REQ_OUTBOX : REQ_PARKED);
+	client_schedule(c);
+}
+
+/* What is still owed an answer waits for it: it may have been done before the session ended. */
+static void leave_session(struct client_req *r)
+{
+	if (r->owner != REQ_OF_CALLER)
+		req_drop(r);
+	else if (can_move_on(r))
+		move_on(r);
+	else if (r->open_mask != 0)
+		req_acknowledge(r, false);
+	else
+		req_end(r, RFS_ESESSION);
+}
+
+static void session_lost(struct client *c, const struct client_req *but)
 {
 	struct client_req *r, *next;
 	uint64_t lost = c->session;
@@ -70,18 +99,27 @@ void session_lost(struct client *c)
 	c->session = 0;
 	c->keep_alive_open = false;
 	HASH_ITER (hh, c->by_id, r, next) {
-		if (!req_is_change(r) || r->where == REQ_PARKED)
-			continue;
-		if (r->owner != REQ_OF_CALLER)
-			req_drop(r);
-		else if (r->seq != 0)
-			req_end(r, RFS_ESESSION);
-		else
-			req_move(r, REQ_PARKED);
+		if (req_is_change(r) && r->where != REQ_PARKED && r != but)
+			leave_session(r);
 	}
 	client_schedule(c);
 	if (c->opts.on_session_lost != NULL)
 		c->opts.on_session_lost(c->opts.ctx, lost);
+}
+
+void session_refused(struct client_req *r)
+{
+	const struct fs_result ended = {.err = RFS_ESESSION};
+	struct client *c = r->client;
+
+	if (c->session_state == SESSION_OPEN && r->session == c->session)
+		session_lost(c, r);
+	if (r->owner != REQ_OF_CALLER)
+		req_drop(r);
+	else if (can_move_on(r))
+		move_on(r);
+	else if (r->open_mask == 0)
+		req_answer(r, &ended);
 }
 
 /* ---- keeping ---- */
@@ -92,7 +130,7 @@ void session_take_keep_alive(struct client *c, const struct wire_keep_alive_repl
 	    c->closing != CLOSE_NOT)
 		return;
 	if (reply->expired) {
-		session_lost(c);
+		session_lost(c, NULL);
 		return;
 	}
 	c->keep_alive_open = false;
