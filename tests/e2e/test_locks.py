@@ -460,6 +460,24 @@ def test_waiting_survives_the_leaders_death_and_can_be_interrupted_without_a_quo
         equal(one("flock", "EX"), None, "the lock is not with the one that was interrupted")
 
 
+@limit(60)
+def test_a_mount_with_waiters_can_be_unmounted_and_frees_what_it_had(env):
+    with env.cluster() as cluster, Locker() as one, Locker() as two, Locker() as three, Locker() as four:
+        a, b = cluster.mount("a"), cluster.mount("b")
+        for locker, mount in (one, a), (two, b), (three, b), (four, a):
+            locker("open", str(mount / "f"))
+        equal(one("flock", "EX"), None, "the lock")
+        equal(two("range", "W", 0, 0), None, "the range")
+        three.begin("flock", "EX")
+        four.begin("range", "WW", 0, 0)
+        waits(three, "a lock")
+        begin = time.monotonic()
+        b.stop()
+        env.note(f"a mount with a waiter stopped within {time.monotonic() - begin:.2f} s")
+        equal(three.answer(), "ENOTCONN", "who waited when the mount was stopped")
+        equal(four.answer(), None, "the range that its session had")
+
+
 # Counting under a lock while everything dies: one write has the total and a column for each process, so that every
 # increment of everybody can be found again.
 

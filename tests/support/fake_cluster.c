@@ -426,6 +426,11 @@ void fake_grant(struct fake_cluster *f, uint64_t asked, bool told)
 		forget(l);
 }
 
+void fake_forget(struct fake_cluster *f, uint64_t asked)
+{
+	forget(&f->locks[asked - 1]);
+}
+
 void fake_expire_sessions(struct fake_cluster *f)
 {
 	f->n_sessions = 0;

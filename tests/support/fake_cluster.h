@@ -90,5 +90,6 @@ void fake_expire_sessions(struct fake_cluster *f);
 /* Grant what was asked for as number `asked`; the token is 1000 + asked. Who is `told` hears of it
  * over the connection where it waits. */
 void fake_grant(struct fake_cluster *f, uint64_t asked, bool told);
+void fake_forget(struct fake_cluster *f, uint64_t asked); /* whom to tell */
 
 #endif

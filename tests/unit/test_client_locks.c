@@ -243,6 +243,22 @@ START_TEST(test_a_lock_granted_before_its_interruption_is_held)
 }
 END_TEST
 
+START_TEST(test_a_cancelled_lock_whose_answer_was_lost_is_not_taken_for_a_granted_one)
+{
+	struct client_req *r;
+	struct got g;
+
+	r = waiting_lock(&g, 1);
+	fake_forget(f, 1);
+	fake_node(f, 1)->drops_applied = true;
+	client_interrupt_lock(r);
+	RUN_UNTIL(f->locks[0].state == FAKE_LOCK_CANCELLED);
+	RUN_UNTIL(g.calls == 1); /* LOCK_AWAIT has told that it neither waits nor is held */
+	ck_assert_int_eq(g.err, -EINTR);
+	ck_assert_uint_eq(seen(1, FS_OP_LOCK_AWAIT), 1);
+}
+END_TEST
+
 START_TEST(test_an_interruption_survives_a_change_of_leaders)
 {
 	struct client_req *r;
@@ -322,6 +338,8 @@ int main(void)
 	tcase_add_test(tc, test_an_answer_that_was_lost_is_given_again);
 	tcase_add_test(tc, test_an_interrupted_lock_ends_with_eintr);
 	tcase_add_test(tc, test_a_lock_granted_before_its_interruption_is_held);
+	tcase_add_test(tc,
+	               test_a_cancelled_lock_whose_answer_was_lost_is_not_taken_for_a_granted_one);
 	tcase_add_test(tc, test_an_interruption_survives_a_change_of_leaders);
 	tcase_add_test(tc, test_a_lock_that_was_never_sent_is_interrupted_at_once);
 	tcase_add_test(tc, test_an_abandoned_lock_is_cancelled_without_a_word);
