@@ -29,7 +29,8 @@ struct hold {
  * -ESTALE: that lock is lost. */
 int locks_fence(struct request *r, struct fs_op *op);
 
-/* A LOCK that ended with its session: true if it was sent again, under the next one. */
+/* Whether a request that ended with its session is a LOCK that is to be asked for under the next
+ * one. */
 bool locks_ask_again(struct request *r);
 
 /* A close by `owner`: what it has locked by fcntl(2) is unlocked, then `errnum` replied. */

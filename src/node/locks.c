@@ -20,7 +20,7 @@ struct node_lock_wait {
 
 static void end_wait(struct node *n, struct node_lock_wait *w)
 {
-	HASH_DEL(n->lock_waits, w);
+	HASH_DEL(n->lock_waits, w); // NOLINT(clang-analyzer-unix.Malloc)
 	conn_unref(w->conn);
 	free(w);
 }
@@ -109,7 +109,7 @@ void locks_send_away(struct node *n, int code)
 
 	HASH_ITER (hh, n->lock_waits, w, next) {
 		conn_put_reply(w->conn, w->req_id, &res, true);
-		end_wait(n, w); // NOLINT(clang-analyzer-unix.Malloc)
+		end_wait(n, w);
 	}
 }
 
@@ -119,6 +119,6 @@ void locks_conn_closed(struct node *n, const struct node_conn *c)
 
 	HASH_ITER (hh, n->lock_waits, w, next) {
 		if (w->conn == c)
-			end_wait(n, w); // NOLINT(clang-analyzer-unix.Malloc)
+			end_wait(n, w);
 	}
 }

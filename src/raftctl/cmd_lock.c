@@ -106,6 +106,14 @@ static void found(struct search *s, uint64_t ino, const char *key)
 	s->missing--;
 }
 
+static const char *key_of(const struct search *s, uint64_t ino)
+{
+	const struct named *n;
+
+	HASH_FIND(hh, s->inodes, &ino, sizeof(ino), n);
+	return n != NULL ? n->key : NULL;
+}
+
 static int take_entry(void *ctx, const struct fs_dirent *d)
 {
 	struct search *s = ctx;
@@ -245,15 +253,14 @@ static void print_all(const struct ctl *ctl, const struct search *s, const struc
 	json_t *list = ctl->args.json ? json_array() : NULL;
 
 	for (size_t i = 0; i < all->n; i++) {
-		struct named *n;
+		const char *key = key_of(s, all->at[i].ino);
 
-		HASH_FIND(hh, s->inodes, &all->at[i].ino, sizeof(all->at[i].ino), n);
-		if (n->key == NULL && !nameless)
+		if (key == NULL && !nameless)
 			continue;
 		if (list != NULL)
-			add_json(list, &all->at[i], n->key);
+			add_json(list, &all->at[i], key);
 		else
-			print_text(&all->at[i], n->key);
+			print_text(&all->at[i], key);
 	}
 	if (list != NULL)
 		ctl_json_print(list);

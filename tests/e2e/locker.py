@@ -94,6 +94,9 @@ class Worker:
         wait = len(how) > 1
         fcntl.fcntl(self.fds[name], fcntl.F_SETLKW if wait else fcntl.F_SETLK, self._lock(how[0], first, length))
 
+    def ofd(self, how, first, length, name="f"):
+        fcntl.fcntl(self.fds[name], fcntl.F_OFD_SETLK, self._lock(how, first, length))
+
     def test(self, how, first, length, name="f"):
         kind, _, first, length, pid = FLOCK.unpack(fcntl.fcntl(self.fds[name], fcntl.F_GETLK, self._lock(how, first, length)))
         return [{fcntl.F_RDLCK: "R", fcntl.F_WRLCK: "W", fcntl.F_UNLCK: "U"}[kind], first, length, pid]

@@ -212,6 +212,23 @@ def test_any_close_of_the_file_ends_the_ranges_of_the_process(shared):
         equal(two("range", "W", 0, 0, "g"), None, "a lock once it is free")
 
 
+def test_ranges_of_an_open_file_go_with_its_last_descriptor_alone(shared):
+    one, two = pair(shared)
+    a, b = shared.fresh()
+    with one, two:
+        one("open", str(a / "g"), "g")
+        one("open", str(a / "g"), "again")
+        two("open", str(b / "g"), "g")
+        equal(one("ofd", "W", 0, 10, "g"), None, "a lock")
+        equal(one("ofd", "W", 0, 10, "again"), "EAGAIN", "one through another open file of the process")
+        equal(two("ofd", "R", 5, 1, "g"), "EAGAIN", "one on another mount")
+        equal(one("close", "again"), None, "close of the other descriptor")
+        equal(two("ofd", "R", 5, 1, "g"), "EAGAIN", "a lock that is still held")
+        equal(two("test", "W", 0, 0, "g")[:3], ["W", 0, 10], "what is in the way")
+        equal(one("close", "g"), None, "close")
+        wait_for(lambda: two("ofd", "W", 0, 0, "g") is None, 5, "the lock to go with its open file")
+
+
 def test_ranges_wait_and_are_interrupted(shared):
     one, two, three = pair(shared, 3)
     with one, two, three:
