@@ -13,6 +13,7 @@ struct fake_conn {
 	struct net_conn *net; /* NULL: closed, only frames that wait point here */
 	struct fake_conn *prev, *next;
 	unsigned refs;
+	uint64_t watch, next_index; /* one watch a connection is enough; 0: none */
 };
 
 struct fake_frame {
@@ -258,14 +259,85 @@ static void take_status(struct fake_conn *c, uint64_t id)
 	free(st);
 }
 
+/* ---- watches ---- */
+
+static void say_events(struct fake_conn *c, uint64_t id, uint64_t from, uint64_t to)
+{
+	struct wire_event events[64];
+	struct wire_events ev = {.id = id,
+	                         .events = events,
+	                         .has_leader = !c->node->leaderless,
+	                         .applied = c->node->cluster->n_changes};
+
+	for (; from <= to && ev.n < 64; from++)
+		events[ev.n++] = (struct wire_event){
+		        .index = from, .ino = from, .kind = STORE_CHANGE_MODIFY, .version = from};
+	ev.next_index = from;
+	c->next_index = from;
+	wire_put_events(net_conn_out(c->net), &ev);
+	net_conn_flush(c->net);
+	if (from <= to && c->watch == id)
+		say_events(c, id, from, to);
+}
+
+static void say_lost(struct fake_conn *c, const struct wire_watch *q)
+{
+	struct wire_events ev = {.id = q->id,
+	                         .next_index = c->node->events_from,
+	                         .lost_from = q->from_index,
+	                         .lost_to = c->node->events_from - 1,
+	                         .has_leader = true};
+
+	wire_put_events(net_conn_out(c->net), &ev);
+	net_conn_flush(c->net);
+}
+
+static void take_watch(struct fake_conn *c, const struct wire_watch *q)
+{
+	uint64_t latest = c->node->cluster->n_changes;
+
+	if (q->stop) {
+		c->watch = c->watch == q->id ? 0 : c->watch;
+		return;
+	}
+	if (q->recent != 0) {
+		say_events(c, q->id, latest > q->recent ? latest - q->recent + 1 : 1, latest);
+		return;
+	}
+	c->node->n_watches++;
+	if (q->from_index != 0 && q->from_index < c->node->events_from) {
+		say_lost(c, q);
+		return;
+	}
+	c->watch = q->id;
+	say_events(c, q->id, q->from_index != 0 ? q->from_index : latest + 1, latest);
+}
+
+void fake_change(struct fake_cluster *f)
+{
+	struct fake_conn *c;
+
+	f->n_changes++;
+	for (size_t i = 0; i < f->n_nodes; i++)
+		DL_FOREACH (f->nodes[i].conns, c) {
+			if (c->watch != 0 && !f->nodes[i].frozen && net_conn_is_ready(c->net))
+				say_events(c, c->watch, c->next_index, f->n_changes);
+		}
+}
+
 static void take(struct fake_conn *c, const struct frame *fr)
 {
 	struct fake_cluster *f = c->node->cluster;
 	struct rfs_err err = {0};
 	struct wire_request r;
+	struct wire_watch q;
 	uint64_t v;
 
-	if (fr->type == FRAME_REQUEST) {
+	if (fr->type == FRAME_WATCH) {
+		if (wire_get_watch(fr->payload, fr->len, f->arena, &q, &err) != 0)
+			rfs_die("fake node: %s", err.msg);
+		take_watch(c, &q);
+	} else if (fr->type == FRAME_REQUEST) {
 		if (wire_get_request(fr->payload, fr->len, f->arena, &r, &err) != 0)
 			rfs_die("fake node: %s", err.msg);
 		take_request(c, &r);

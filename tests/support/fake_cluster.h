@@ -38,9 +38,12 @@ struct fake_node {
 	unsigned refusals;
 	uint64_t believes; /* who it says leads; 0: the truth */
 
+	uint64_t events_from; /* the first change that it has; 0: all */
+	bool leaderless;      /* as it says in events */
+
 	struct fake_frame *waiting; /* while frozen */
 	struct fake_seen *seen;     /* every request */
-	size_t n_seen, n_waiting, n_statuses, n_keep_alives, n_accepted;
+	size_t n_seen, n_waiting, n_statuses, n_keep_alives, n_accepted, n_watches;
 };
 
 struct fake_effect {
@@ -72,6 +75,7 @@ struct fake_cluster {
 	struct fake_lock
 	        locks[FAKE_LOCKS_MAX]; /* asked for; the index to ask by is 1 + the place */
 	size_t n_locks;
+	uint64_t n_changes; /* watchers are told of indexes 1 … n_changes */
 	unsigned stopping;
 };
 
@@ -86,6 +90,7 @@ void fake_stop(struct fake_node *n);  /* as kill -9; runs the loop until it is d
 void fake_start(struct fake_node *n); /* again, on its port */
 void fake_thaw(struct fake_node *n);  /* does now what came while frozen */
 void fake_drop_conns(struct fake_node *n);
+void fake_change(struct fake_cluster *f); /* one more, told by every node that does not freeze */
 void fake_expire_sessions(struct fake_cluster *f);
 /* Grant what was asked for as number `asked`; the token is 1000 + asked. Who is `told` hears of it
  * over the connection where it waits. */
