@@ -39,14 +39,15 @@ CPPFLAGS := -D_GNU_SOURCE -DRAFTFS_VERSION='"$(VERSION)"' -I$(B)/gen -MMD -MP
 CFLAGS   := -std=c11 -pthread $(WARN) $(MODE_FLAGS)
 CXXFLAGS := -std=c++17 -Wall -Wextra -Werror $(MODE_FLAGS)
 LDFLAGS  := -pthread $(MODE_FLAGS) -Wl,--as-needed
-LDLIBS   := -luv -lprotobuf-c -lrocksdb -lisal -lxxhash -lfuse3 -ljansson -ledit -lncursesw -ltinfo -lm -lstdc++
+LDLIBS   := -luv -lprotobuf-c -lrocksdb -lisal -lxxhash -lfuse3 -ljansson -ledit -lncursesw -ltinfo \
+	    -lmicrohttpd -lm -lstdc++
 TESTLIBS := -lcheck -lsubunit -lm -lrt
 
 # ---- what is built from what ----
 
 MAINS    := src/raftd/main.c src/raftctl/main.c fuse/main.c
 LIB_SRC  := $(filter-out $(MAINS),$(wildcard src/*/*.c fuse/*.c))
-LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o) $(B)/vendor/toml/toml.o $(B)/gen/raftfs.pb-c.o
+LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o) $(B)/vendor/toml/toml.o $(B)/gen/raftfs.pb-c.o $(B)/gen/page.o
 LIB      := $(B)/libraftfs.a
 PROGRAMS := $(BIN)/raftd $(BIN)/raftctl $(BIN)/raftfs
 HELPER   := $(BIN)/mount.raftfs
@@ -101,6 +102,11 @@ $(B)/gen/raftfs.pb-c.h: $(B)/gen/raftfs.pb-c.c ;
 $(B)/gen/raftfs.pb-c.o: $(B)/gen/raftfs.pb-c.c
 	$(if $(V),,@echo '  CC   $@';) $(CC) $(CPPFLAGS) -std=c11 $(MODE_FLAGS) -c -o $@ $<
 
+# The page that each node serves, as an object with its bytes.
+$(B)/gen/page.o: src/metrics/page.html
+	@mkdir -p $(@D)
+	$(Q)ld -r -b binary -z noexecstack -o $@ $<
+
 # Only src/wire/ reads the generated header, and it has to be there first.
 $(patsubst %.c,$(B)/%.o,$(wildcard src/wire/*.c)): | $(B)/gen/raftfs.pb-c.h
 
@@ -147,6 +153,13 @@ check-programs: $(PROGRAMS) $(HELPER) $(UNIT) $(GOLDEN) $(SIM) $(EXERCISE)
 test: deps-test
 	@$(MAKE) --no-print-directory check-programs
 	@MODE='$(MODE)' B='$(B)' RAFTFS_BIN='$(abspath $(BIN))' scripts/test.sh $(TESTS)
+
+.PHONY: test-web
+## test-web: the page of a node in a real browser (installs chromium)
+test-web: deps-test
+	@scripts/deps.sh web
+	@$(MAKE) --no-print-directory $(PROGRAMS) $(HELPER)
+	@RAFTFS_BIN='$(abspath $(BIN))' python3 tests/e2e/run.py -k test_metrics
 
 ## sim: the cluster simulator over SEEDS=a..b
 sim: deps-test

@@ -1,17 +1,19 @@
 #!/bin/sh
 # Installs the Debian or Ubuntu packages that are missing, and nothing else.
 #
-# usage: scripts/deps.sh [build] [test] [dev]      (build without arguments)
+# usage: scripts/deps.sh [build] [test] [dev] [web]      (build without arguments)
 #   build  what `make all` needs: compilers and libraries, and fuse3 to mount
 #   test   what `make test` needs on top: the check library and the tools that the tests run in a mount
+#   web    what `make test-web` needs on top: a browser
 #   dev    what `make tidy`, `cov`, `fuzz` and friends need on top
 # Says nothing and takes a moment when everything is there. Why each library was chosen: vendor/README.md.
 set -u
 
 BUILD="build-essential protobuf-c-compiler libprotobuf-c-dev libuv1-dev libfuse3-dev fuse3
 	librocksdb-dev libisal-dev libxxhash-dev libtomlplusplus-dev uthash-dev libjansson-dev
-	libedit-dev libncurses-dev"
+	libedit-dev libncurses-dev libmicrohttpd-dev"
 TEST="check python3 sqlite3 rsync git tar attr util-linux iproute2 tmux"
+WEB="chromium"
 DEV="clang clang-tidy clang-format clang-tools libclang-rt-dev cppcheck lcov valgrind shellcheck"
 
 fail() {
@@ -25,9 +27,10 @@ for group in "$@"; do
 	case $group in
 	build) wanted="$wanted $BUILD" ;;
 	test) wanted="$wanted $TEST" ;;
+	web) wanted="$wanted $WEB" ;;
 	dev) wanted="$wanted $DEV" ;;
 	*)
-		echo "usage: scripts/deps.sh [build] [test] [dev]" >&2
+		echo "usage: scripts/deps.sh [build] [test] [dev] [web]" >&2
 		exit 2
 		;;
 	esac

@@ -11,12 +11,14 @@ fail() { echo "tidy: $*" >&2; bad=1; }
 may_include() { # FOLDER
 	case $1 in
 	base) echo base ;;
-	raft | wal | store) echo "base $1" ;;
+	metrics) echo "base metrics" ;;
+	wal) echo "base metrics wal" ;;
+	raft | store) echo "base $1" ;;
 	wire) echo "base raft store wire" ;;
 	net) echo "base wire net" ;;
 	config) echo "base vendor config" ;;
 	client) echo "base wire net config client" ;;
-	node) echo "base raft wal store wire net config node" ;;
+	node) echo "base metrics raft wal store wire net config node" ;;
 	raftd) echo "base wire config client node raftd" ;;
 	raftctl) echo "base config wire client raftctl" ;;
 	fuse) echo "base config wire client fuse" ;;

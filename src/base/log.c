@@ -13,6 +13,7 @@
 
 static _Atomic(enum log_level) level_now = LOG_LEVEL_INFO;
 static char name_now[64];
+static void (*_Atomic tap_now)(enum log_level level, const char *text);
 static bool journald;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -55,6 +56,11 @@ void log_set_name(const char *name)
 	(void)snprintf(name_now, sizeof(name_now), "%s: ", name);
 }
 
+void log_set_tap(void (*tap)(enum log_level level, const char *text))
+{
+	atomic_store(&tap_now, tap);
+}
+
 bool log_enabled(enum log_level level)
 {
 	return level <= atomic_load(&level_now);
@@ -78,8 +84,9 @@ static int put_stamp(char *line, size_t size, enum log_level level)
 /* One write(2) a line, so that lines of several threads and processes never mix. */
 void log_line(enum log_level level, const char *fmt, ...)
 {
+	void (*tap)(enum log_level level, const char *text) = atomic_load(&tap_now);
 	char line[1400];
-	size_t room = sizeof(line) - 1, len;
+	size_t room = sizeof(line) - 1, len, text;
 	va_list ap;
 	int n;
 
@@ -89,6 +96,7 @@ void log_line(enum log_level level, const char *fmt, ...)
 	len = n > 0 ? (size_t)n : 0;
 	n = snprintf(line + len, room - len, "%s", name_now);
 	len += n > 0 ? (size_t)n : 0;
+	text = len;
 	va_start(ap, fmt);
 	n = vsnprintf(line + len, room - len, fmt, ap);
 	va_end(ap);
@@ -98,6 +106,9 @@ void log_line(enum log_level level, const char *fmt, ...)
 	for (size_t i = 0; i < len; i++)
 		if (line[i] == '\n')
 			line[i] = ' ';
+	line[len] = '\0';
+	if (tap != NULL)
+		tap(level, line + text);
 	line[len++] = '\n';
 	/* Nobody is left to tell when stderr itself is gone. */
 	if (write(STDERR_FILENO, line, len) < 0)

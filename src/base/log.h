@@ -16,6 +16,9 @@ bool log_level_parse(const char *name, enum log_level *out); /* error warn info 
 void log_set_name(const char *name); /* "raftd 1"; stands in front of each line; copied */
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 bool log_enabled(enum log_level level);
+/* Everything that is logged goes to `tap` too, without stamp and name; NULL: to nobody. It may be
+ * called from any thread and must not log. */
+void log_set_tap(void (*tap)(enum log_level level, const char *text));
 
 #define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warn(...)  log_line(LOG_LEVEL_WARN, __VA_ARGS__)

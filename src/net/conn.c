@@ -213,6 +213,8 @@ static void conn_on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
 	if (n > 0) {
 		c->heard = true;
 		c->in.len += (size_t)n;
+		if (c->limits->traffic != NULL)
+			c->limits->traffic->received += (uint64_t)n;
 		conn_take_frames(c);
 	} else if (n == UV_EOF) {
 		conn_on_eof(c);
@@ -294,6 +296,12 @@ static void buf_empty(struct buf *b)
 		buf_clear(b);
 }
 
+static void conn_count_sent(const struct net_conn *c, size_t n)
+{
+	if (c->limits->traffic != NULL)
+		c->limits->traffic->sent += n;
+}
+
 /* Give `out` to one uv_write, but for the `sent` bytes that the kernel has already. */
 static int conn_start_write(struct net_conn *c, size_t sent)
 {
@@ -307,8 +315,10 @@ static int conn_start_write(struct net_conn *c, size_t sent)
 	b.len = c->sending.len - sent;
 	c->write.data = c;
 	rc = uv_write(&c->write, (uv_stream_t *)&c->tcp, &b, 1, conn_on_written);
-	if (rc == 0)
+	if (rc == 0) {
 		c->writing = true;
+		conn_count_sent(c, b.len);
+	}
 	return rc;
 }
 
@@ -328,6 +338,8 @@ void conn_write_out(struct net_conn *c)
 		uv_buf_t b = {.base = (char *)c->out.data, .len = c->out.len};
 		int rc = uv_try_write((uv_stream_t *)&c->tcp, &b, 1);
 
+		if (rc > 0)
+			conn_count_sent(c, (size_t)rc);
 		if (rc >= 0 && (size_t)rc == c->out.len) {
 			buf_empty(&c->out);
 			rc = 0;

@@ -50,14 +50,20 @@ struct net_handler {
 	void (*on_close)(struct net_conn *c, const struct rfs_err *err);
 };
 
+/* Bytes that went through connections. */
+struct net_traffic {
+	uint64_t received, sent;
+};
+
 struct net_limits {
 	uint32_t connect_timeout_ms; /* dial and hello together; also an accepted one's hello */
 	size_t queue_bytes_max; /* unsent bytes, at a flush, that end the connection: -ENOBUFS */
 	unsigned conns_max; /* accepted connections of a listener; beyond it they are closed at once
 	                     */
+	struct net_traffic *traffic; /* where bytes are counted; borrowed; NULL: nowhere */
 };
 
-#define NET_LIMITS_DEFAULT ((struct net_limits){2000, 64u << 20, 4096})
+#define NET_LIMITS_DEFAULT ((struct net_limits){2000, 64u << 20, 4096, NULL})
 
 /* Dial. `to_node` 0: whoever answers. Name lookup is asynchronous; every address of a name is
  * tried. The connection is valid at once, until on_close. Never fails here: failures come through

@@ -119,6 +119,7 @@ int io_sync(struct wal *w, int fd, const char *name, struct rfs_err *err)
 	(void)pthread_mutex_lock(&w->mu);
 	if (us > w->done.sync_us_max)
 		w->done.sync_us_max = us;
+	histogram_add(&w->syncs, us);
 	(void)pthread_mutex_unlock(&w->mu);
 	return rc == 0 ? 0 : failed(w, name, "fdatasync", rc, err);
 }

@@ -509,6 +509,13 @@ int wal_cut(struct wal *w, raft_index upto, struct rfs_err *err)
 	return 0;
 }
 
+void wal_get_syncs(struct wal *w, struct histogram *out)
+{
+	(void)pthread_mutex_lock(&w->mu);
+	*out = w->syncs;
+	(void)pthread_mutex_unlock(&w->mu);
+}
+
 uint64_t wal_disk_bytes(const struct wal *w)
 {
 	struct wal *u = (struct wal *)(uintptr_t)w;

@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include "../base/entry.h"
 #include "../base/err.h"
+#include "../metrics/histogram.h"
 #include "file.h"
 
 struct wal;
@@ -127,5 +128,8 @@ int wal_cut(struct wal *w, raft_index upto, struct rfs_err *err);
 int wal_reset(struct wal *w, struct raft_pos pos, struct rfs_err *err);
 
 uint64_t wal_disk_bytes(const struct wal *w);
+
+/* How long each sync so far took. */
+void wal_get_syncs(struct wal *w, struct histogram *out);
 
 #endif

@@ -85,6 +85,7 @@ struct wal {
 	struct segment *dead, *dead_tail; /* to be unlinked */
 	uint64_t first_live;              /* the oldest segment that is not dead */
 	struct wal_done done;
+	struct histogram syncs;
 	struct rfs_err err;     /* why the writer failed */
 	uint64_t call_since_ms; /* the writer's call under way; 0: none */
 	uint64_t disk_bytes;
