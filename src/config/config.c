@@ -375,9 +375,57 @@ static int check_unique(struct loader *l, const struct config_node *n, unsigned 
 	return 0;
 }
 
+#define METRICS_HOST_DEFAULT "127.0.0.1"
+
+static bool is_same_place(const char *a_host, uint16_t a, const char *b_host, uint16_t b)
+{
+	return a != 0 && a == b && strcasecmp(a_host, b_host) == 0;
+}
+
+/* Two listeners cannot share an address. Names and wildcards may hide that two are the same: then the
+ * node says so when it starts. */
+static int check_metrics_unique(struct loader *l, const struct config_node *n, unsigned line)
+{
+	for (size_t i = 0; i <= l->cfg.n_nodes; i++) {
+		const struct config_node *o = &l->cfg.nodes[i];
+
+		if (is_same_place(n->metrics_host, n->metrics_port, o->host, o->port) ||
+		    (o != n && is_same_place(n->metrics_host, n->metrics_port, o->metrics_host,
+		                             o->metrics_port)))
+			return bad(l, line, "node.metrics_port",
+			           "%s:%u is already an address of node %llu", n->metrics_host,
+			           (unsigned)n->metrics_port, (unsigned long long)o->id);
+		if (o != n && is_same_place(n->host, n->port, o->metrics_host, o->metrics_port))
+			return bad(l, l->node_line[i], "node.metrics_port",
+			           "%s:%u is also the address of node %llu", n->host,
+			           (unsigned)n->port, (unsigned long long)n->id);
+	}
+	return 0;
+}
+
+static int load_metrics(struct loader *l, const struct section *s, struct config_node *n)
+{
+	unsigned host_line = 0, port_line = 0;
+	int64_t port = 0;
+	int rc = get_string(l, s, "metrics_host", CONFIG_HOST_MAX, n->metrics_host, &host_line);
+
+	if (rc == 0)
+		rc = get_integer(l, s, "metrics_port", 1, UINT16_MAX, &port, &port_line);
+	if (rc != 0)
+		return rc;
+	if (n->metrics_host[0] != '\0' && port == 0)
+		return bad(l, host_line, "node.metrics_host",
+		           "means nothing without metrics_port; for example: metrics_port = 9001");
+	if (n->metrics_host[0] == '\0')
+		(void)snprintf(n->metrics_host, sizeof(n->metrics_host), METRICS_HOST_DEFAULT);
+	n->metrics_port = (uint16_t)port;
+	return check_metrics_unique(l, n, port_line);
+}
+
 static int load_node(struct loader *l, const struct toml_node *table)
 {
-	static const char *const known[] = {"id", "host", "port", NULL};
+	static const char *const known[] = {"id",           "host",         "port",
+	                                    "metrics_port", "metrics_host", NULL};
 	struct config_node *n = &l->cfg.nodes[l->cfg.n_nodes];
 	struct section s = {.table = table, .name = "node", .line = toml_line(table)};
 	unsigned id_line = 0, host_line = 0, port_line = 0;
@@ -405,6 +453,8 @@ static int load_node(struct loader *l, const struct toml_node *table)
 	n->id = (raft_id)id;
 	n->port = (uint16_t)port;
 	rc = check_unique(l, n, id_line, port_line);
+	if (rc == 0)
+		rc = load_metrics(l, &s, n);
 	if (rc != 0)
 		return rc;
 	l->node_line[l->cfg.n_nodes++] = s.line;

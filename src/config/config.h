@@ -18,6 +18,10 @@ struct config_node {
 	raft_id id;                     /* 1 … 2^31-1 */
 	char host[CONFIG_HOST_MAX + 1]; /* name, IPv4 or IPv6 address */
 	uint16_t port;
+	/* Where the node serves metrics and its page; 0: nowhere. The host is "127.0.0.1" unless the
+	 * file says otherwise. */
+	char metrics_host[CONFIG_HOST_MAX + 1];
+	uint16_t metrics_port;
 };
 
 struct config {

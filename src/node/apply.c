@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "../base/check.h"
+#include "../base/clock.h"
 #include "../base/log.h"
 #include "../base/mem.h"
 
@@ -39,6 +40,7 @@ static void answer(struct node *n, const struct raft_entry *e, const struct stor
 	if (!pending_take(&n->pending, e->pos.index, &p) || p.conn == NULL)
 		return;
 	rfs_check(p.pos.term == e->pos.term);
+	histogram_add(&n->counts.commit, (clock_mono_ns() - p.came_ns) / 1000);
 	if (res->err == RFS_EWAITING)
 		locks_applied(n, cmd, res, p.conn, p.req_id);
 	else
@@ -97,16 +99,19 @@ void apply_committed(struct node *n)
 {
 	struct rfs_err err = {0};
 	struct raft_status st;
+	uint64_t begin;
 	raft_index upto;
 
 	raft_get_status(n->raft, &st);
 	upto = n->commit < st.durable ? n->commit : st.durable;
 	if (store_applied(n->store).index >= upto || !space_may_apply(n))
 		return;
+	begin = clock_mono_ns();
 	if (apply_piece(n, upto, &err) != 0) {
 		node_fail(n, &err);
 		return;
 	}
+	histogram_add(&n->counts.apply, (clock_mono_ns() - begin) / 1000);
 	if (store_applied(n->store).index < upto)
 		uv_async_send(&n->again);
 }
@@ -160,6 +165,7 @@ static bool serve_one(struct node *n, struct node_read *r)
 		return false;
 	}
 	res.index = store_applied(n->store).index;
+	histogram_add(&n->counts.read, (clock_mono_ns() - r->came_ns) / 1000);
 	serve_reply(r->conn, r->req_id, &res);
 	return true;
 }

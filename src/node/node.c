@@ -116,6 +116,7 @@ static int listen_and_identify(struct node *n, const char *told, struct rfs_err 
 	n->identity.judge_ctx = n;
 	n->limits = NET_LIMITS_DEFAULT;
 	version_applied(n);
+	n->limits.traffic = &n->traffic;
 	rc = net_listen(&n->listener, n->loop, &n->identity, &n->limits, host, port,
 	                &node_accept_handler, n, err);
 	if (rc != 0)
@@ -157,6 +158,7 @@ static void close_handles(struct node *n)
 		n->closing++;
 		uv_close(handles[i], handle_closed);
 	}
+	web_stop(n);
 }
 
 /* A server that joined once needs no line in the file to come back. */
@@ -210,6 +212,8 @@ int node_start(struct node **out, uv_loop_t *loop, const struct node_opts *opts,
 		                 ull(n->id));
 	if (rc == 0)
 		rc = node_recover(n, err);
+	if (rc == 0)
+		rc = web_start(n, config_node_by_id(&n->config, n->id), err);
 	if (rc == 0)
 		rc = listen_and_identify(n, opts->listen, err);
 	if (rc != 0) {

@@ -12,6 +12,7 @@
 #include "node.h"
 #include "../base/buf.h"
 #include "../base/op.h"
+#include "../metrics/histogram.h"
 #include "../net/net.h"
 #include "../raft/raft.h"
 #include "../store/store.h"
@@ -114,7 +115,7 @@ struct node_peer {
 struct node_pending {
 	struct raft_pos pos;
 	struct node_conn *conn;
-	uint64_t req_id;
+	uint64_t req_id, came_ns;
 };
 
 struct node_pending_ring {
@@ -125,7 +126,7 @@ struct node_pending_ring {
 /* A read that waits for its index, and then for that index to be applied. */
 struct node_read {
 	struct node_conn *conn;
-	uint64_t req_id;
+	uint64_t req_id, came_ns;
 	struct fs_op *op;
 	struct node_read *next;
 };
@@ -178,6 +179,16 @@ struct node_space {
 	uint64_t handed_ms, reclaim_began_ms, reclaimed_ms, said_ms;
 	uv_timer_t watch;
 	uv_work_t work;
+};
+
+/* What has happened since the node started; web.c tells of it. */
+struct node_counts {
+	uint64_t elections, terms_led, accepted, refused;
+	uint64_t changes, change_bytes, reads, local_reads;
+	uint64_t snapshots_needed, snapshots_installed;
+	struct histogram commit; /* from a change's coming in to its answer */
+	struct histogram read;   /* likewise */
+	struct histogram apply;  /* of one batch of entries */
 };
 
 struct node {
@@ -264,6 +275,10 @@ struct node {
 	uint64_t slow_said_ms;
 	struct node_space space;
 	bool stalled; /* the log's disk hangs */
+
+	struct node_counts counts;
+	struct net_traffic traffic;
+	struct node_web *web; /* NULL: no metrics_port */
 
 	/* stopping */
 	bool leaving; /* handing over before it stops */
@@ -438,6 +453,11 @@ int incarnations_judge(void *ctx, uint64_t id, uint64_t incarnation, struct rfs_
 /* Whether to take such a message from it: 0, or an error to end the connection with. */
 int incarnations_hear(struct node *n, uint64_t id, uint64_t incarnation, enum raft_msg_kind kind,
                       struct rfs_err *err);
+
+/* web.c */
+/* `self` NULL: not in the file, and so without metrics. */
+int web_start(struct node *n, const struct config_node *self, struct rfs_err *err);
+void web_stop(struct node *n); /* counts in n->closing */
 
 /* status.c */
 void status_fill(struct node *n, struct wire_status *st);

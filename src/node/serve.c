@@ -34,6 +34,7 @@ static void accept_on_ready(struct net_conn *net, uint64_t peer_id, uint64_t pee
 	c->peer_id = peer_id;
 	c->incarnation = peer_incarnation;
 	c->refs = 1;
+	n->counts.accepted++;
 	DL_APPEND(n->conns, c);
 	net_conn_set_ctx(net, c);
 	if (peer_id != 0)
@@ -85,6 +86,7 @@ void serve_refuse(struct node_conn *c, uint64_t req_id, int code)
 {
 	struct fs_result res = {.err = code};
 
+	c->node->counts.refused++;
 	conn_put_reply(c, req_id, &res, true);
 	conn_answered(c);
 }
@@ -145,7 +147,10 @@ static void gather_entry(struct node *n, enum raft_entry_kind kind, size_t start
 	        .len = (uint32_t)(n->batch_bytes.len - start),
 	        .data = (const void *)(uintptr_t)start,
 	};
-	n->batch_from[n->n_batch] = (struct node_pending){.conn = conn, .req_id = req_id};
+	n->batch_from[n->n_batch] =
+	        (struct node_pending){.conn = conn, .req_id = req_id, .came_ns = clock_mono_ns()};
+	n->counts.changes++;
+	n->counts.change_bytes += n->batch_bytes.len - start;
 	n->n_batch++;
 }
 
@@ -230,7 +235,9 @@ static void take_read(struct node *n, struct node_conn *c, const struct wire_req
 {
 	struct node_read *read = mem_alloc(sizeof(*read));
 
-	*read = (struct node_read){.conn = c, .req_id = r->id, .op = fs_op_dup(&r->op)};
+	*read = (struct node_read){
+	        .conn = c, .req_id = r->id, .came_ns = clock_mono_ns(), .op = fs_op_dup(&r->op)};
+	n->counts.reads++;
 	conn_taken(c);
 	if (n->gathering == NULL)
 		n->gathering = mem_zalloc(sizeof(*n->gathering));
@@ -258,6 +265,7 @@ static void read_local(struct node *n, struct node_conn *c, const struct wire_re
 		return;
 	}
 	res.index = store_applied(n->store).index;
+	n->counts.local_reads++;
 	serve_reply(c, r->id, &res);
 }
 

@@ -80,8 +80,19 @@ static void tell_role(const struct raft_notice *note)
 	}
 }
 
+static void count(struct node *n, const struct raft_notice *note)
+{
+	bool role = note->kind == RAFT_NOTE_ROLE;
+
+	n->counts.elections += role && note->role == RAFT_CANDIDATE;
+	n->counts.terms_led += role && note->role == RAFT_LEADER;
+	n->counts.snapshots_needed += note->kind == RAFT_NOTE_SNAPSHOT;
+	n->counts.snapshots_installed += note->kind == RAFT_NOTE_INSTALLED;
+}
+
 void node_tell(struct node *n, const struct raft_notice *note)
 {
+	count(n, note);
 	switch (note->kind) {
 	case RAFT_NOTE_ROLE: tell_role(note); break;
 	case RAFT_NOTE_TERM: log_info("term %llu seen", ull(note->term)); break;

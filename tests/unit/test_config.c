@@ -186,8 +186,27 @@ START_TEST(test_unknown_keys_and_tables_are_refused)
 	refused(NAMED "[raft]\nelection_timeout_ms = { min = 150, max = 300, mid = 200 }\n" NODE, 4,
 	        "raft.election_timeout_ms.mid", "known here: min, max");
 	refused(NAMED "[client]\ntimeout = 5\n" NODE, 4, "client.timeout", "session_timeout_ms");
-	refused(NAMED NODE "metrics_port = 9000\n", 7, "node.metrics_port",
-	        "known here: id, host, port");
+	refused(NAMED NODE "weight = 9\n", 7, "node.weight", "known here: id, host, port");
+}
+END_TEST
+
+START_TEST(test_metrics_have_a_place_of_their_own)
+{
+	ck_assert_msg(load(NAMED NODE "metrics_port = 9000\n"
+	                              "[[node]]\nid = 2\nhost = \"::1\"\nport = 7002\n"
+	                              "metrics_port = 9000\nmetrics_host = \"0.0.0.0\"\n"
+	                              "[[node]]\nid = 3\nhost = \"::1\"\nport = 7003\n") == 0,
+	              "%s", err.msg);
+	ck_assert_uint_eq(cfg.nodes[0].metrics_port, 9000);
+	ck_assert_str_eq(cfg.nodes[0].metrics_host, "127.0.0.1");
+	ck_assert_str_eq(cfg.nodes[1].metrics_host, "0.0.0.0");
+	ck_assert_uint_eq(cfg.nodes[2].metrics_port, 0);
+	refused(NAMED NODE "metrics_port = 65536\n", 7, "node.metrics_port", "from 1 to 65535");
+	refused(NAMED NODE "metrics_host = \"::1\"\n", 7, "node.metrics_host",
+	        "means nothing without metrics_port");
+	refused(NAMED NODE "metrics_port = 9000\n[[node]]\nid = 2\nhost = \"::1\"\nport = 7002\n"
+	                   "metrics_port = 9000\n",
+	        12, "node.metrics_port", "already an address of node 1");
 }
 END_TEST
 
@@ -490,6 +509,7 @@ int main(void)
 	tcase_add_test(t, test_a_refused_file_leaves_the_configuration_alone);
 	tcase_add_test(t, test_malformed_text_is_refused_with_its_line);
 	tcase_add_test(t, test_unknown_keys_and_tables_are_refused);
+	tcase_add_test(t, test_metrics_have_a_place_of_their_own);
 	tcase_add_test(t, test_wrong_types_are_refused);
 	tcase_add_test(t, test_the_name_must_be_there_and_be_a_name);
 	tcase_add_test(t, test_the_data_directory_must_fit);
