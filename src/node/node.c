@@ -196,6 +196,7 @@ int node_start(struct node **out, uv_loop_t *loop, const struct node_opts *opts,
 	n->id = opts->id;
 	n->lock_fd = -1;
 	n->on_fatal = opts->on_fatal;
+	n->on_leader = opts->on_leader;
 	n->ctx = opts->ctx;
 	n->started_ms = clock_mono_ms();
 	if (opts->data_dir != NULL)

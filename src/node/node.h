@@ -27,6 +27,9 @@ struct node_opts {
 	/* The node can go on no longer (disk failure, corruption found late): the process must end.
 	 * After it, only node_stop() may be called. */
 	void (*on_fatal)(void *ctx, const struct rfs_err *err);
+	/* Who leads is known now, or (0) not any more. From inside the node, which must not be
+	 * called. May be NULL. */
+	void (*on_leader)(void *ctx, raft_id leader);
 	void *ctx;
 };
 

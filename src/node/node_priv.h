@@ -199,6 +199,7 @@ struct node {
 	char data_dir[CONFIG_PATH_MAX];
 	int lock_fd;
 	void (*on_fatal)(void *ctx, const struct rfs_err *err);
+	void (*on_leader)(void *ctx, raft_id leader);
 	void *ctx;
 	bool failed;
 	bool joins; /* none of the founders */

@@ -93,6 +93,8 @@ static void count(struct node *n, const struct raft_notice *note)
 void node_tell(struct node *n, const struct raft_notice *note)
 {
 	count(n, note);
+	if (note->kind == RAFT_NOTE_LEADER && n->on_leader != NULL)
+		n->on_leader(n->ctx, note->peer);
 	switch (note->kind) {
 	case RAFT_NOTE_ROLE: tell_role(note); break;
 	case RAFT_NOTE_TERM: log_info("term %llu seen", ull(note->term)); break;

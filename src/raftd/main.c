@@ -10,6 +10,7 @@
 #include "../base/stdfd.h"
 #include "../config/config.h"
 #include "../node/node.h"
+#include "notify.h"
 #include "join.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_REFUSED = 4 };
@@ -18,7 +19,8 @@ struct daemon {
 	uv_loop_t loop;
 	uv_signal_t term, interrupt;
 	struct node *node;
-	bool stopping;
+	raft_id id;
+	bool ready, stopping;
 	int status;
 };
 
@@ -177,6 +179,7 @@ static void stop(struct daemon *d)
 	if (d->stopping)
 		return;
 	d->stopping = true;
+	notify_manager("STOPPING=1");
 	node_stop(d->node, on_stopped, d);
 }
 
@@ -196,6 +199,25 @@ static void on_fatal(void *ctx, const struct rfs_err *err)
 	(void)ctx;
 	log_error("cannot go on: %s", rfs_strerror(err->code));
 	_Exit(EXIT_FAILED);
+}
+
+/* The service has started once there is somebody to serve for. */
+static void on_leader(void *ctx, raft_id leader)
+{
+	struct daemon *d = ctx;
+	char state[96];
+
+	if (leader == 0)
+		(void)snprintf(state, sizeof(state), "STATUS=no leader is known");
+	else if (leader == d->id)
+		(void)snprintf(state, sizeof(state), "STATUS=leads");
+	else
+		(void)snprintf(state, sizeof(state), "STATUS=follows node %llu",
+		               (unsigned long long)leader);
+	notify_manager(state);
+	if (leader != 0 && !d->ready)
+		notify_manager("READY=1");
+	d->ready = d->ready || leader != 0;
 }
 
 static void start_signals(struct daemon *d)
@@ -218,6 +240,7 @@ static int run(struct daemon *d, const struct config *config, const struct args 
 	        .listen = a->listen,
 	        .join = a->join != NULL || a->rebuild,
 	        .on_fatal = on_fatal,
+	        .on_leader = on_leader,
 	        .ctx = d,
 	};
 	struct rfs_err err = {0};
@@ -225,6 +248,7 @@ static int run(struct daemon *d, const struct config *config, const struct args 
 
 	if (uv_loop_init(&d->loop) != 0)
 		return EXIT_FAILED;
+	d->id = a->id;
 	start_signals(d); /* one that comes while the node recovers is acted on afterwards */
 	rc = node_start(&d->node, &d->loop, &opts, &err);
 	if (rc != 0) {
@@ -232,6 +256,8 @@ static int run(struct daemon *d, const struct config *config, const struct args 
 		status = exit_code_of(rc);
 		d->stopping = true;
 		close_signals(d);
+	} else if (!d->ready) {
+		notify_manager("STATUS=waits for a quorum");
 	}
 	(void)uv_run(&d->loop, UV_RUN_DEFAULT);
 	if (uv_loop_close(&d->loop) != 0)
