@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "../base/clock.h"
+#include "../base/log.h"
 #include "../base/mem.h"
 #include "cluster.h"
 #include "commands.h"
@@ -129,7 +130,8 @@ static void become_daemon(const struct cluster *c)
 	cluster_path(c, "supervisor", 0, "log", path);
 	log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 	(void)setsid();
-	(void)chdir("/");
+	if (chdir("/") != 0) /* then it stays where it is, and keeps that file system busy */
+		log_warn("cannot leave the working directory: %s", rfs_strerror(-errno));
 	if (null >= 0)
 		(void)dup2(null, STDIN_FILENO);
 	if (log >= 0 || null >= 0) {
