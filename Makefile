@@ -3,6 +3,7 @@
 #   MODE=release|debug|asan|tsan|cov|fuzz   how to build; outputs stand in build/$(MODE)/
 #   MOUNT=./mnt   CLUSTER=cluster.toml      for up and down
 #   SEEDS=a..b                              for sim
+#   EXTRA_FLAGS=, EXTRA_LDFLAGS=            more for the compilers and the linker
 #   V=1                                     show the compilers' commands
 
 MODE    ?= release
@@ -30,7 +31,7 @@ MODE_FLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=
 MODE_FLAGS_tsan    := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
 MODE_FLAGS_cov     := -O0 -g --coverage
 MODE_FLAGS_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined
-MODE_FLAGS         := $(MODE_FLAGS_$(MODE))
+MODE_FLAGS         := $(MODE_FLAGS_$(MODE)) $(EXTRA_FLAGS)
 
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum \
 	-Wvla -Wformat=2 -Werror
@@ -38,7 +39,7 @@ VERSION  := $(shell sed -n 's/^\#\# *\([0-9][0-9.]*\).*/\1/p' CHANGELOG.md | hea
 CPPFLAGS := -D_GNU_SOURCE -DRAFTFS_VERSION='"$(VERSION)"' -I$(B)/gen -MMD -MP
 CFLAGS   := -std=c11 -pthread $(WARN) $(MODE_FLAGS)
 CXXFLAGS := -std=c++17 -Wall -Wextra -Werror $(MODE_FLAGS)
-LDFLAGS  := -pthread $(MODE_FLAGS) -Wl,--as-needed
+LDFLAGS  := -pthread $(MODE_FLAGS) -Wl,--as-needed $(EXTRA_LDFLAGS)
 LDLIBS   := -luv -lprotobuf-c -lrocksdb -lisal -lxxhash -lfuse3 -ljansson -ledit -lncursesw -ltinfo \
 	    -lmicrohttpd -lm -lstdc++
 TESTLIBS := -lcheck -lsubunit -lm -lrt
@@ -70,6 +71,9 @@ FUZZERS     := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 ## all: build bin/raftd, bin/raftctl, bin/raftfs (installs missing Debian packages first)
 all: deps
 	@$(MAKE) --no-print-directory $(PROGRAMS) $(HELPER)
+
+# The same without a look at packages: for who builds packages.
+programs: $(PROGRAMS) $(HELPER)
 
 deps:
 	@scripts/deps.sh build
@@ -127,10 +131,48 @@ up: all
 down:
 	@MOUNT='$(MOUNT)' CLUSTER='$(CLUSTER)' scripts/down.sh
 
-## install: programs below DESTDIR/PREFIX/bin
-install: all
-	install -d '$(DESTDIR)$(PREFIX)/bin'
-	install -m 0755 $(PROGRAMS) '$(DESTDIR)$(PREFIX)/bin/'
+# ---- shipping ----
+
+.PHONY: programs install-files deb test-deb
+
+BINDIR    ?= $(PREFIX)/bin
+MANDIR    ?= $(PREFIX)/share/man
+DOCDIR    ?= $(PREFIX)/share/doc/raftfs
+COMPDIR   ?= $(PREFIX)/share/bash-completion/completions
+# Where mount(8), systemd and its friends look, whatever the prefix is.
+HELPERDIR ?= /usr/sbin
+UNITDIR   ?= /usr/lib/systemd/system
+USERSDIR  ?= /usr/lib/sysusers.d
+TMPDIR_D  ?= /usr/lib/tmpfiles.d
+INSTALL_DATA := install -m 0644
+
+## install: programs, mount.raftfs, manuals, completion, units below DESTDIR, PREFIX
+install: all install-files
+install-files:
+	install -d $(foreach d,$(BINDIR) $(HELPERDIR) $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8 $(DOCDIR)/examples \
+		$(COMPDIR) $(UNITDIR) $(USERSDIR) $(TMPDIR_D),'$(DESTDIR)$(d)')
+	install -m 0755 $(PROGRAMS) '$(DESTDIR)$(BINDIR)/'
+	ln -sfr '$(DESTDIR)$(BINDIR)/raftfs' '$(DESTDIR)$(HELPERDIR)/mount.raftfs'
+	$(INSTALL_DATA) docs/man/*.1 '$(DESTDIR)$(MANDIR)/man1/'
+	$(INSTALL_DATA) docs/man/*.5 '$(DESTDIR)$(MANDIR)/man5/'
+	$(INSTALL_DATA) docs/man/*.8 '$(DESTDIR)$(MANDIR)/man8/'
+	for p in raftd raftfs raftctl; do $(INSTALL_DATA) contrib/completion/raftfs.bash "$(DESTDIR)$(COMPDIR)/$$p" || exit 1; done
+	sed 's|@bindir@|$(BINDIR)|' contrib/systemd/raftd@.service >'$(DESTDIR)$(UNITDIR)/raftd@.service'
+	chmod 0644 '$(DESTDIR)$(UNITDIR)/raftd@.service'
+	$(INSTALL_DATA) contrib/systemd/raftfs.sysusers '$(DESTDIR)$(USERSDIR)/raftfs.conf'
+	$(INSTALL_DATA) contrib/systemd/raftfs.tmpfiles '$(DESTDIR)$(TMPDIR_D)/raftfs.conf'
+	$(INSTALL_DATA) README.md ARCHITECTURE.md CHANGELOG.md $(wildcard docs/*.md) '$(DESTDIR)$(DOCDIR)/'
+	$(INSTALL_DATA) cluster.toml examples/*.toml contrib/systemd/mnt-raft.mount contrib/grafana.json \
+		'$(DESTDIR)$(DOCDIR)/examples/'
+
+## deb: Debian packages in build/deb/
+deb:
+	@scripts/deps.sh build deb
+	@scripts/deb.sh build/deb
+
+## test-deb: install, use and remove the packages in a fresh Debian 12 (long; needs root and the network)
+test-deb: deb
+	@scripts/test-deb.sh build/deb
 
 # ---- tests ----
 
