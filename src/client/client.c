@@ -34,6 +34,7 @@ static void arm_timer(struct client *c)
 	due = client_earlier(due, status_due(c));
 	due = client_earlier(due, admin_due(c));
 	due = client_earlier(due, watch_due(c));
+	due = client_earlier(due, backup_due(c));
 	if (due >= c->timer_at_ms)
 		return;
 	c->timer_at_ms = due;
@@ -60,6 +61,7 @@ static void client_on_idle(uv_idle_t *h)
 	route_work(c);
 	admin_work(c);
 	watch_work(c);
+	backup_work(c);
 	links_flush(c);
 	if (c->closing == CLOSE_ASKED && c->bye == NULL && !c->scheduled) {
 		client_shut(c);
@@ -171,6 +173,7 @@ void client_close(struct client *c, void (*closed)(void *ctx), void *ctx)
 	}
 	status_end_all(c, RFS_ESHUTDOWN);
 	watch_end_all(c);
+	backup_end_all(c);
 	session_close(c);
 	client_schedule(c);
 }

@@ -125,6 +125,19 @@ typedef void (*client_recent_cb)(void *ctx, const struct wire_events *ev,
 void client_recent(struct client *c, uint32_t most, uint64_t timeout_ms, client_recent_cb cb,
                    void *ctx);
 
+/* The whole state of one node, the leader if there is one, as the chunks of a snapshot
+ * (docs/snapshot-format.md), in order. It is at least as new as `min_index`.
+ *
+ * `cb` is called for each chunk; then once with p NULL: err->code 0 when all have come, or why they
+ * have not: -ETIMEDOUT (nobody could begin within `timeout_ms`, or the node has fallen silent),
+ * -ECONNRESET …, what the node says. It is not called any more after client_backup_end(), which is
+ * to be called in any case, and may be from inside it. */
+struct client_backup;
+typedef void (*client_backup_cb)(void *ctx, const void *p, size_t n, const struct rfs_err *err);
+struct client_backup *client_backup(struct client *c, uint64_t min_index, uint64_t timeout_ms,
+                                    client_backup_cb cb, void *ctx);
+void client_backup_end(struct client_backup *b);
+
 /* What the client knows by itself, at once. */
 struct client_info {
 	uint64_t session;         /* 0: none open */

@@ -209,6 +209,7 @@ struct client {
 	bool keep_alive_open;
 
 	struct status_wait *waits;
+	struct client_backup *backups;
 	struct admin_wait *admins;
 	struct client_watch *watches;
 	struct recent *recents;
@@ -316,5 +317,12 @@ void watch_link_lost(struct link *l);
 void watch_work(struct client *c);
 uint64_t watch_due(const struct client *c);
 void watch_end_all(struct client *c);
+
+/* backup.c */
+void backup_take_part(struct link *l, const struct wire_backup_part *part);
+void backup_link_lost(struct link *l, const struct rfs_err *why);
+void backup_work(struct client *c);
+uint64_t backup_due(const struct client *c);
+void backup_end_all(struct client *c);
 
 #endif

@@ -167,6 +167,7 @@ static void link_lose(struct link *l, const struct rfs_err *why)
 	status_link_lost(l, why);
 	admin_link_lost(l);
 	watch_link_lost(l);
+	backup_link_lost(l, why);
 }
 
 void link_restart(struct link *l, const struct rfs_err *why)
@@ -292,6 +293,17 @@ static int take_events(struct link *l, const struct frame *f, struct rfs_err *er
 	return rc;
 }
 
+static int take_backup(struct link *l, const struct frame *f, struct rfs_err *err)
+{
+	struct wire_backup_part *part = mem_zalloc(sizeof(*part));
+	int rc = wire_get_backup_part(f->payload, f->len, l->client->arena, part, err);
+
+	if (rc == 0)
+		backup_take_part(l, part);
+	free(part);
+	return rc;
+}
+
 static int dispatch(struct link *l, const struct frame *f, struct rfs_err *err)
 {
 	switch ((enum frame_type)f->type) {
@@ -300,6 +312,7 @@ static int dispatch(struct link *l, const struct frame *f, struct rfs_err *err)
 	case FRAME_STATUS: return take_status(l, f, err);
 	case FRAME_ADMIN_REPLY: return take_admin(l, f, err);
 	case FRAME_EVENTS: return take_events(l, f, err);
+	case FRAME_BACKUP_PART: return take_backup(l, f, err);
 	case FRAME_HELLO:
 	case FRAME_HELLO_REPLY:
 	case FRAME_RAFT:
@@ -310,7 +323,8 @@ static int dispatch(struct link *l, const struct frame *f, struct rfs_err *err)
 	case FRAME_SNAPSHOT:
 	case FRAME_SNAPSHOT_ACK:
 	case FRAME_WATCH:
-	case FRAME_ROOM: break;
+	case FRAME_ROOM:
+	case FRAME_BACKUP: break;
 	}
 	return rfs_err_set(err, RFS_EPROTO, "a frame of type %u, which a client does not take",
 	                   f->type);

@@ -43,6 +43,7 @@ static void on_sweep(uv_timer_t *t)
 		return;
 	sessions_sweep(n);
 	members_sweep(n);
+	backups_sweep(n);
 }
 
 static void init_handles(struct node *n)
@@ -255,6 +256,7 @@ static void stop_now(struct node *n)
 	conns_flush(n);
 	sends_stop(n);
 	recv_stop(n);
+	backups_stop(n);
 	/* The writer first: it must not send to a handle that is closing. */
 	wal_close(n->wal);
 	n->wal = NULL;

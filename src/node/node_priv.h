@@ -197,12 +197,14 @@ struct node {
 	struct config config;
 	raft_id id;
 	char data_dir[CONFIG_PATH_MAX];
-	int lock_fd;
 	void (*on_fatal)(void *ctx, const struct rfs_err *err);
 	void (*on_leader)(void *ctx, raft_id leader);
 	void *ctx;
+	int lock_fd;
 	bool failed;
-	bool joins; /* none of the founders */
+	bool joins;     /* none of the founders */
+	bool removed;   /* told or seen to be no member any more */
+	bool suspended; /* by an operator: takes no part */
 
 	struct raft *raft;
 	struct raft_out out;
@@ -254,8 +256,6 @@ struct node {
 	struct node_read_batch *read_batches;
 
 	struct node_admin *admins;
-	bool removed;   /* told or seen to be no member any more */
-	bool suspended; /* by an operator: takes no part */
 	uv_timer_t resume;
 
 	/* compact.c */
@@ -268,6 +268,7 @@ struct node {
 	unsigned
 	        store_uses; /* jobs and views beside the loop: while any is open, the store stays */
 	struct node_watch *watch;
+	struct node_backup *backups;
 
 	uint64_t store_bytes, store_bytes_at_ms; /* status.c */
 
@@ -454,6 +455,11 @@ int incarnations_judge(void *ctx, uint64_t id, uint64_t incarnation, struct rfs_
 /* Whether to take such a message from it: 0, or an error to end the connection with. */
 int incarnations_hear(struct node *n, uint64_t id, uint64_t incarnation, enum raft_msg_kind kind,
                       struct rfs_err *err);
+
+/* backup.c */
+int backup_take(struct node *n, struct node_conn *c, const struct frame *f, struct rfs_err *err);
+void backups_sweep(struct node *n); /* whose client has gone or is silent */
+void backups_stop(struct node *n);
 
 /* web.c */
 /* `self` NULL: not in the file, and so without metrics. */

@@ -523,13 +523,15 @@ static int dispatch(struct node *n, struct node_conn *c, const struct frame *f, 
 	case FRAME_SNAPSHOT_ACK: return on_snapshot_ack(n, c, f, err);
 	case FRAME_WATCH: return watch_take(n, c, f, err);
 	case FRAME_ROOM: return on_room(n, c, f, err);
+	case FRAME_BACKUP: return backup_take(n, c, f, err);
 	case FRAME_HELLO:
 	case FRAME_HELLO_REPLY:
 	case FRAME_REPLY:
 	case FRAME_KEEP_ALIVE_REPLY:
 	case FRAME_STATUS:
 	case FRAME_ADMIN_REPLY: break;
-	case FRAME_EVENTS: break;
+	case FRAME_EVENTS:
+	case FRAME_BACKUP_PART: break;
 	}
 	return rfs_err_set(err, RFS_EPROTO, "a frame of type %u, which a node does not take",
 	                   f->type);

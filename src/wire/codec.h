@@ -167,6 +167,21 @@ struct wire_room {
 	uint32_t room; /* enum node_room */
 };
 
+/* The whole state for a client: it asks with `next` 0, and then says how far it has got. */
+struct wire_backup {
+	uint64_t id, min_index, next;
+	bool stop;
+};
+
+struct wire_backup_part {
+	uint64_t id, seq;
+	int code; /* not 0: it has ended, and why */
+	char text[WIRE_TEXT_MAX];
+	const uint8_t *data; /* borrowed from the arena */
+	uint32_t len;
+	bool last;
+};
+
 void wire_put_hello(struct buf *b, const struct wire_hello *h);
 void wire_put_hello_reply(struct buf *b, const struct wire_hello_reply *h);
 /* APPEND takes its entries from m->entries (payload pointers set), not from first. */
@@ -185,6 +200,8 @@ void wire_put_snapshot_ack(struct buf *b, const struct wire_snapshot_ack *s);
 
 void wire_put_watch(struct buf *b, const struct wire_watch *w);
 void wire_put_events(struct buf *b, const struct wire_events *e);
+void wire_put_backup(struct buf *b, const struct wire_backup *k);
+void wire_put_backup_part(struct buf *b, const struct wire_backup_part *k);
 
 int wire_get_hello(const uint8_t *p, size_t n, struct wire_hello *h, struct rfs_err *err);
 int wire_get_hello_reply(const uint8_t *p, size_t n, struct wire_hello_reply *h,
@@ -213,6 +230,9 @@ int wire_get_watch(const uint8_t *p, size_t n, struct wire_arena *a, struct wire
                    struct rfs_err *err);
 int wire_get_events(const uint8_t *p, size_t n, struct wire_arena *a, struct wire_events *e,
                     struct rfs_err *err);
+int wire_get_backup(const uint8_t *p, size_t n, struct wire_backup *k, struct rfs_err *err);
+int wire_get_backup_part(const uint8_t *p, size_t n, struct wire_arena *a,
+                         struct wire_backup_part *k, struct rfs_err *err);
 
 /* A command as the payload of a log entry; no frame around it. */
 void wire_put_command(struct buf *b, const struct store_cmd *c);

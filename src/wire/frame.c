@@ -29,7 +29,9 @@ uint32_t frame_version(enum frame_type type)
 	case FRAME_SNAPSHOT_ACK:
 	case FRAME_ROOM:
 	case FRAME_WATCH:
-	case FRAME_EVENTS: return 2;
+	case FRAME_EVENTS:
+	case FRAME_BACKUP:
+	case FRAME_BACKUP_PART: return 2;
 	}
 	return UINT32_MAX;
 }

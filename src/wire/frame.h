@@ -37,6 +37,8 @@ enum frame_type {
 	FRAME_WATCH = 14,
 	FRAME_EVENTS = 15,
 	FRAME_ROOM = 16,
+	FRAME_BACKUP = 17,
+	FRAME_BACKUP_PART = 18,
 };
 
 /* The protocol version that brought this type: it is not sent to a peer that speaks an older one. */

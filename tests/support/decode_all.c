@@ -53,6 +53,20 @@ static unsigned decode_raft(const uint8_t *p, size_t n, struct wire_arena *a)
 	return 1;
 }
 
+static unsigned decode_backup(const uint8_t *p, size_t n, struct wire_arena *a)
+{
+	struct rfs_err err = {0};
+	struct wire_backup ask;
+	struct wire_backup_part part;
+	unsigned taken = judge(wire_get_backup(p, n, &ask, &err), &err);
+
+	if (judge(wire_get_backup_part(p, n, a, &part, &err), &err) == 0)
+		return taken;
+	touch(part.data, part.len);
+	touch_text(part.text, sizeof(part.text));
+	return taken + 1;
+}
+
 static unsigned decode_watch(const uint8_t *p, size_t n, struct wire_arena *a)
 {
 	struct rfs_err err = {0};
@@ -183,7 +197,7 @@ unsigned decode_all(const uint8_t *p, size_t n, struct wire_arena *a)
 {
 	unsigned taken = decode_raft(p, n, a) + decode_ops(p, n, a) + decode_reply(p, n, a) +
 	                 decode_status(p, n) + decode_small(p, n) + decode_admin(p, n, a) +
-	                 decode_watch(p, n, a);
+	                 decode_watch(p, n, a) + decode_backup(p, n, a);
 
 	wire_arena_reset(a);
 	return taken;

@@ -573,6 +573,44 @@ START_TEST(test_status_survives)
 }
 END_TEST
 
+START_TEST(test_backups_survive)
+{
+	struct wire_backup ask = {.id = UINT64_MAX,
+	                          .min_index = UINT64_MAX - 1,
+	                          .next = UINT64_MAX - 2,
+	                          .stop = true};
+	struct wire_backup_part part = {.id = UINT64_MAX,
+	                                .seq = 77,
+	                                .code = RFS_EBUSYLIMIT,
+	                                .text = "not now",
+	                                .data = (const uint8_t *)"RFSC\0x",
+	                                .len = 6,
+	                                .last = true};
+	struct wire_backup_part got;
+	struct wire_backup out;
+	struct frame f;
+
+	wire_put_backup(&b, &ask);
+	f = frame_of(FRAME_BACKUP);
+	ck_assert_int_eq(wire_get_backup(f.payload, f.len, &out, &err), 0);
+	ck_assert_uint_eq(out.id, ask.id);
+	ck_assert_uint_eq(out.min_index, ask.min_index);
+	ck_assert_uint_eq(out.next, ask.next);
+	ck_assert(out.stop);
+	buf_clear(&b);
+	wire_put_backup_part(&b, &part);
+	f = frame_of(FRAME_BACKUP_PART);
+	ck_assert_int_eq(wire_get_backup_part(f.payload, f.len, arena, &got, &err), 0);
+	ck_assert_uint_eq(got.id, part.id);
+	ck_assert_uint_eq(got.seq, 77);
+	ck_assert_int_eq(got.code, RFS_EBUSYLIMIT);
+	ck_assert_str_eq(got.text, "not now");
+	ck_assert_uint_eq(got.len, 6);
+	ck_assert_mem_eq(got.data, "RFSC\0x", 6);
+	ck_assert(got.last);
+}
+END_TEST
+
 START_TEST(test_watches_and_events_survive)
 {
 	struct wire_watch in = {.id = UINT64_MAX,
@@ -939,6 +977,7 @@ int main(void)
 	tcase_add_test(t, test_word_of_room_survives);
 	tcase_add_test(t, test_status_survives);
 	tcase_add_test(t, test_watches_and_events_survive);
+	tcase_add_test(t, test_backups_survive);
 	tcase_add_test(t, test_administration_survives);
 	tcase_add_test(t, test_snapshots_on_their_way_survive);
 	tcase_add_test(t, test_texts_longer_than_their_place_are_refused_not_cut);
