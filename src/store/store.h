@@ -147,6 +147,9 @@ void store_get_digest(const struct store *s, struct store_digest *d);
 /* Recompute the digest from every record, and check what the records must agree on (links, sizes,
  * orphans). 0, or RFS_ECORRUPT with the first disagreement. Slow: the whole store is read. */
 int store_verify(struct store *s, struct rfs_err *err);
+/* The same, which calls `told` now and then with the bytes of records it has seen. */
+int store_verify_telling(struct store *s, void (*told)(void *ctx, uint64_t bytes), void *ctx,
+                         struct rfs_err *err);
 
 /* Call `each` for every open session. */
 void store_each_session(struct store *s, void (*each)(void *ctx, uint64_t id, uint64_t timeout_ms),

@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include "../base/mem.h"
 
+#define TELL_EVERY 1024u
+
 struct seen {
 	uint64_t ino;
 	/* from its own record */
@@ -35,6 +37,9 @@ struct verify {
 	/* the name before this one */
 	uint64_t last_dir, last_cookie;
 	bool last_placeholder;
+	void (*told)(void *ctx, uint64_t bytes); /* NULL: nobody wants to know */
+	void *told_ctx;
+	uint64_t records, bytes;
 };
 
 static struct seen *seen_of(struct verify *v, uint64_t ino)
@@ -248,6 +253,13 @@ static const char *see(struct verify *v, const struct store_walk *w)
 	return NULL;
 }
 
+static void tell(struct verify *v, uint64_t bytes)
+{
+	v->bytes += bytes;
+	if (v->told != NULL && ++v->records % TELL_EVERY == 0)
+		v->told(v->told_ctx, v->bytes);
+}
+
 static int see_all(struct verify *v)
 {
 	const struct record_key all = {.len = 0};
@@ -258,6 +270,7 @@ static int see_all(struct verify *v)
 	store_walk_open(v->s, &w, &all, NULL);
 	while ((rc = store_walk_next(v->s, &w)) > 0) {
 		bad = see(v, &w);
+		tell(v, w.key_bytes.len + w.value.len);
 		if (bad != NULL) {
 			rc = store_fail_record(v->s, w.key_bytes, bad);
 			break;
@@ -381,7 +394,13 @@ static int check_totals(struct verify *v)
 
 int store_verify(struct store *s, struct rfs_err *err)
 {
-	struct verify v = {.s = s};
+	return store_verify_telling(s, NULL, NULL, err);
+}
+
+int store_verify_telling(struct store *s, void (*told)(void *ctx, uint64_t bytes), void *ctx,
+                         struct rfs_err *err)
+{
+	struct verify v = {.s = s, .told = told, .told_ctx = ctx};
 
 	if (s->fail.code == 0 && see_all(&v) == 0 && check_inodes(&v) == 0)
 		(void)check_totals(&v);

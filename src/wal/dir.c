@@ -266,7 +266,8 @@ int identity_read(struct wal *w, const struct wal_identity *want, struct rfs_err
 	rc = wal_identity_get(head, &w->identity);
 	if (rc != 0)
 		return head_error(w, IDENTITY, 0, rc, err);
-	if (strcmp(w->identity.cluster, want->cluster) == 0 && w->identity.node_id == want->node_id)
+	if (want->node_id == 0 || (strcmp(w->identity.cluster, want->cluster) == 0 &&
+	                           w->identity.node_id == want->node_id))
 		return 0;
 	return rfs_err_set(err, RFS_EIDENTITY,
 	                   "%s belongs to node %" PRIu64 " of cluster \"%s\", not to node %" PRIu64

@@ -30,5 +30,7 @@ struct file_ops {
 };
 
 extern const struct file_ops file_ops_posix;
+/* Nothing is ever changed: whatever would be is taken and forgotten. For looking at a log. */
+extern const struct file_ops file_ops_readonly;
 
 #endif

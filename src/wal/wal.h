@@ -37,7 +37,8 @@ struct wal_identity {
 struct wal_opts {
 	const struct file_ops *ops;   /* NULL: file_ops_posix; borrowed for the log's life */
 	struct wal_identity identity; /* a new directory gets it; an old one must have the same
-	                               * cluster and node, and keeps its own incarnation */
+	                               * cluster and node, and keeps its own incarnation. Node 0:
+	                               * whoever's it is, and it must not be new */
 	uint64_t segment_bytes; /* size of each new segment file, rounded up to 4096; 8192 to 1 GiB;
 	                         * an entry that needs more gets a segment of its own size */
 	uint64_t cache_bytes;   /* newest entries kept in memory for wal_read() */
