@@ -27,6 +27,8 @@ const struct ctl_command *const ctl_commands[] = {
 	&cmd_backup,
 	&cmd_restore,
 	&cmd_check,
+	&cmd_export,
+	&cmd_import,
 	&cmd_config,
 	&cmd_connect,
 	&cmd_shell,

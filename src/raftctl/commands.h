@@ -26,6 +26,8 @@ extern const struct ctl_command cmd_demo;
 extern const struct ctl_command cmd_backup;
 extern const struct ctl_command cmd_restore;
 extern const struct ctl_command cmd_check;
+extern const struct ctl_command cmd_export;
+extern const struct ctl_command cmd_import;
 extern const struct ctl_command cmd_config;
 extern const struct ctl_command cmd_connect;
 extern const struct ctl_command cmd_shell;

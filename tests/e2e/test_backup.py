@@ -255,3 +255,64 @@ def test_check_looks_through_everything_and_changes_nothing(env):
         check("identity" in text_of(cluster.ctl("check", env.dir, code=1)), "a folder that is no data directory")
         cluster.start()
         cluster.wait_ready()
+
+
+@limit(60)
+def test_export_and_import_keep_the_tree_with_its_attributes(env):
+    with env.cluster(n=1) as cluster:
+        mount = cluster.mount()
+        fill(mount.path)
+        (mount / "dir" / "empty").mkdir(mode=0o700)
+        (mount / "name with\nodd \xff characters").write_text("x")
+        os.setxattr(mount / "dir" / "file", "user.color", b"blue\0green")
+        os.utime(mount / "dir", ns=(5, 1_111_111_111_222_222_222))
+        os.mknod(mount / "null", 0o620 | 0o020000, os.makedev(1, 3))
+        saved = tree(mount.path)
+        plain, tar = env.dir / "plain", env.dir / "all.tar.gz"
+        said = json.loads(cluster.ctl("export", plain, "--json").stdout)
+        equal((said["files"], said["directories"]), (3, 3), "what export says it wrote")
+        equal(tree(plain), saved, "the tree that was exported")
+        equal(os.getxattr(plain / "dir" / "file", "user.color"), b"blue\0green", "an extended attribute")
+        cluster.ctl("export", tar)
+        listed = run(["tar", "tvzf", tar], env.dir)
+        equal(listed.returncode, 0, f"what tar says: {text_of(listed)}")
+        check(b"link to dir/file" in listed.stdout or b"link to hard" in listed.stdout, f"tar sees no hard link: {text_of(listed)}")
+        check(b"./.raft" not in listed.stdout and b" .raft" not in listed.stdout, "the mount's own files were exported")
+
+        for n, source in enumerate((plain, tar)):
+            cluster.ctl("import", source, f"again/{n}")
+            got = tree(mount / "again" / str(n))
+            equal(got, saved, f"the tree that was imported from {source.name}")
+            equal(os.getxattr(mount / "again" / str(n) / "dir" / "file", "user.color"), b"blue\0green", "an extended attribute")
+        cluster.ctl("import", tar, "again/1") # over itself
+        equal(tree(mount / "again" / "1"), saved, "the tree that was imported twice")
+
+        piped = cluster.ctl("export", "-", "dir")
+        check(len(piped.stdout) > 3_000_000, f"{len(piped.stdout)} bytes of tar")
+        cluster.ctl("import", "-", "piped", data=piped.stdout)
+        equal(tree(mount / "piped")["file"][5], b"small", "a file that went through a pipe")
+
+
+def test_export_and_import_refuse_what_they_cannot_do(env):
+    with env.cluster(n=1) as cluster:
+        cluster.ctl("set", "a/b", "x")
+        full = env.dir / "full"
+        (full / "x").mkdir(parents=True)
+        check("not an empty directory" in text_of(cluster.ctl("export", full, code=1)), "export into a directory with something in it")
+        equal(sorted(os.listdir(full)), ["x"], "what is in it")
+        check("none" in text_of(cluster.ctl("export", env.dir / "out", "none", code=1)), "export of a key that is not there")
+        cluster.ctl("export", env.dir / "out2", "a/b", code=1)
+        check("gone" in text_of(cluster.ctl("import", env.dir / "gone", code=1)), "import of a directory that is not there")
+        bad = env.dir / "bad.tar"
+        bad.write_bytes(b"nonsense" * 200)
+        check("bad.tar" in text_of(cluster.ctl("import", bad, code=1)), "import of what is no tar file")
+        (env.dir / "evil").mkdir()
+        (env.dir / "evil" / "file").write_text("x")
+        evil = env.dir / "evil.tar"
+        equal(run(["tar", "cf", evil, "--transform", "s,^file,../outside,", "-P", "-C", env.dir / "evil", "file"], env.dir).returncode, 0, "tar")
+        check("outside" in text_of(cluster.ctl("import", evil, "a", code=1)), "import of a name that leads out")
+        equal(cluster.ctl("ls").stdout, b"a/\n", "the root after that")
+        (env.dir / "evil2" / "a" / "b").mkdir(parents=True)
+        cluster.ctl("import", env.dir / "evil2", code=1) # a directory over a file
+        equal(cluster.ctl("get", "a/b").stdout, b"x", "the file in the way")
+        equal(cluster.ctl("export", code=2).returncode, 2, "export without an operand")
