@@ -283,6 +283,7 @@ void route_refresh(struct client *c); /* ask the target who the members are */
 
 /* session.c */
 void session_opened(struct client *c, const struct fs_result *res);
+bool session_is_over(const struct client_req *r); /* that of a change that was sent under one */
 void session_refused(struct client_req *r); /* a change, for want of its session; may call back */
 void session_take_keep_alive(struct client *c, const struct wire_keep_alive_reply *reply);
 void session_new_target(struct client *c);

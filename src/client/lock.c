@@ -14,13 +14,19 @@ static bool is_lock(const struct client_req *r)
 	return r->owner == REQ_OF_CALLER && r->op.kind == FS_OP_LOCK;
 }
 
+/* With its session ended there is nothing to cancel. */
+static bool can_cancel(const struct client_req *r)
+{
+	return r->sent && r->client->session_state == SESSION_OPEN &&
+	       r->session == r->client->session && r->client->closing == CLOSE_NOT;
+}
+
 static struct client_req *send_cancel(const struct client_req *r, uint32_t flags)
 {
 	struct fs_op op = {
 	        .kind = FS_OP_LOCK_CANCEL, .ino = r->op.ino, .lock_seq = r->seq, .flags = flags};
 	struct client_req *cancel = req_new(r->client, &op, REQ_CANCELS_LOCK);
 
-	rfs_check(r->session == r->client->session);
 	req_move(cancel, REQ_OUTBOX);
 	client_schedule(r->client);
 	return cancel;
@@ -44,7 +50,7 @@ void lock_queued(struct client_req *r, struct link *l, uint64_t asked)
 	}
 	if (l == r->client->target || r->waits_at == NULL)
 		r->waits_at = l;
-	if (r->interrupted && r->cancel == NULL)
+	if (r->interrupted && r->cancel == NULL && can_cancel(r))
 		cancel_lock(r);
 }
 
@@ -77,17 +83,17 @@ void client_interrupt_lock(struct client_req *r)
 		return;
 	rfs_check(is_lock(r));
 	r->interrupted = true;
-	if (!r->sent)
-		req_end(r, -EINTR);
-	else
+	if (can_cancel(r))
 		cancel_lock(r);
+	else
+		req_end(r, -EINTR);
 }
 
 void client_abandon_lock(struct client_req *r)
 {
 	RFS_MAGIC_CHECK(r, CLIENT_REQ_MAGIC);
 	rfs_check(is_lock(r));
-	if (r->where != REQ_DONE && r->sent && r->client->closing == CLOSE_NOT)
+	if (r->where != REQ_DONE && can_cancel(r))
 		(void)send_cancel(r, FS_F_LOCK_UNDO);
 	req_drop(r);
 }

@@ -238,6 +238,8 @@ void route_link_lost(struct link *l)
 		r->maybe = true;
 		if (is_local(c, r))
 			req_move(r, REQ_OUTBOX);
+		else if (session_is_over(r) && r->open_mask == 0)
+			req_end(r, RFS_ESESSION); /* nobody is left who could tell */
 	}
 	l->round_trip_us = 0;
 	if (c->nearest == l)

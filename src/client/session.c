@@ -57,10 +57,16 @@ void session_opened(struct client *c, const struct fs_result *res)
 /* ---- losing ---- */
 
 /* Every copy that was sent was refused, so it is certainly not done: under the next session it is a
- * new change. A lock is not: whoever asks for it has to know what else was lost. */
+ * new change. Not a lock: whoever asks for one has to know what else was lost. */
 static bool can_move_on(const struct client_req *r)
 {
 	return r->op.kind != FS_OP_LOCK && !r->maybe && r->open_mask == 0;
+}
+
+/* Somebody may have done it before the session ended, and tell. A lock is gone in any case. */
+static bool can_still_be_told(const struct client_req *r)
+{
+	return r->op.kind != FS_OP_LOCK && r->open_mask != 0;
 }
 
 static void move_on(struct client_req *r)
@@ -72,14 +78,13 @@ static void move_on(struct client_req *r)
 	client_schedule(c);
 }
 
-/* What is still owed an answer waits for it: it may have been done before the session ended. */
 static void leave_session(struct client_req *r)
 {
 	if (r->owner != REQ_OF_CALLER)
 		req_drop(r);
 	else if (can_move_on(r))
 		move_on(r);
-	else if (r->open_mask != 0)
+	else if (can_still_be_told(r))
 		req_acknowledge(r, false);
 	else
 		req_end(r, RFS_ESESSION);
@@ -107,6 +112,11 @@ static void session_lost(struct client *c, const struct client_req *but)
 		c->opts.on_session_lost(c->opts.ctx, lost);
 }
 
+bool session_is_over(const struct client_req *r)
+{
+	return req_is_change(r) && r->seq != 0 && r->session != r->client->session;
+}
+
 void session_refused(struct client_req *r)
 {
 	const struct fs_result ended = {.err = RFS_ESESSION};
@@ -118,7 +128,9 @@ void session_refused(struct client_req *r)
 		req_drop(r);
 	else if (can_move_on(r))
 		move_on(r);
-	else if (r->open_mask == 0)
+	else if (can_still_be_told(r))
+		req_acknowledge(r, false);
+	else
 		req_answer(r, &ended);
 }
 

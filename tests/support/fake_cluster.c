@@ -196,6 +196,8 @@ static void take_request(struct fake_conn *c, const struct wire_request *r)
 	rfs_check(n->n_seen < FAKE_SEEN_MAX);
 	n->seen[n->n_seen++] = (struct fake_seen){r->id,     r->session, r->seq,
 	                                          r->lowest, r->op.kind, r->op.data_len};
+	if (n->deaf_to_locks && r->op.kind == FS_OP_LOCK)
+		return;
 	if (n->drops_unapplied) {
 		n->drops_unapplied = false;
 		net_conn_close(c->net);

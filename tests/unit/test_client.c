@@ -650,6 +650,26 @@ START_TEST(test_what_an_expired_session_refused_goes_on_under_another)
 }
 END_TEST
 
+START_TEST(test_a_change_that_one_of_two_leaders_refused_waits_for_the_other)
+{
+	struct got g;
+
+	start(1, 3);
+	put_and_wait();
+	fake_node(f, 1)->frozen = true;
+	(void)put(&g, LONG_MS);
+	RUN_UNTIL(fake_node(f, 1)->n_waiting > 0);
+	fake_expire_sessions(f);
+	fake_elect(f, 2);
+	RUN_UNTIL(n_lost == 1); /* node 1 may have done it before */
+	put_and_wait();
+	ck_assert_uint_eq(g.calls, 0);
+	fake_stop(fake_node(f, 1));
+	RUN_UNTIL(g.calls == 1);
+	ck_assert_int_eq(g.err, RFS_ESESSION);
+}
+END_TEST
+
 START_TEST(test_a_keep_alive_tells_of_the_end_and_unsent_changes_move_on)
 {
 	struct got sent, unsent;
@@ -1090,6 +1110,7 @@ static void add_sessions(Suite *s)
 	tcase_add_test(t, test_the_session_is_kept_alive_while_nothing_else_is_said);
 	tcase_add_test(t, test_a_silent_leader_is_noticed_by_keep_alives_alone);
 	tcase_add_test(t, test_what_an_expired_session_refused_goes_on_under_another);
+	tcase_add_test(t, test_a_change_that_one_of_two_leaders_refused_waits_for_the_other);
 	tcase_add_test(t, test_a_keep_alive_tells_of_the_end_and_unsent_changes_move_on);
 	tcase_add_test(t, test_a_change_that_waits_for_a_session_expires_as_not_done);
 	tcase_add_test(t, test_a_lost_session_open_is_repeated);

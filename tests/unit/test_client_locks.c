@@ -322,6 +322,31 @@ START_TEST(test_a_lock_ends_with_its_session)
 }
 END_TEST
 
+START_TEST(test_a_lock_without_an_answer_ends_with_its_session_too)
+{
+	const struct fs_op op = {.kind = FS_OP_PUT, .name = FS_STR("color")};
+	struct got g, h, p = {0};
+	struct client_req *r;
+
+	put_and_wait();
+	fake_node(f, 1)->frozen = true;
+	r = lock(&g, LONG_MS);
+	(void)lock(&h, LONG_MS);
+	RUN_UNTIL(fake_node(f, 1)->n_waiting >= 2);
+	client_interrupt_lock(r); /* its cancelling goes, too */
+	fake_expire_sessions(f);
+	fake_node(f, 1)->deaf_to_locks = true;
+	fake_thaw(fake_node(f, 1));
+	(void)client_submit(client, &op, LONG_MS, on_answer, &p);
+	RUN_UNTIL(p.calls == 1 && g.calls == 1 && h.calls == 1);
+	ck_assert_uint_eq(n_lost, 1);
+	ck_assert_int_eq(p.err, 0);
+	ck_assert_int_eq(g.err, RFS_ESESSION);
+	ck_assert_int_eq(h.err, RFS_ESESSION);
+	put_and_wait();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("client locks");
@@ -344,6 +369,7 @@ int main(void)
 	tcase_add_test(tc, test_a_lock_that_was_never_sent_is_interrupted_at_once);
 	tcase_add_test(tc, test_an_abandoned_lock_is_cancelled_without_a_word);
 	tcase_add_test(tc, test_a_lock_ends_with_its_session);
+	tcase_add_test(tc, test_a_lock_without_an_answer_ends_with_its_session_too);
 	suite_add_tcase(s, tc);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);
