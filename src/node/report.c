@@ -68,6 +68,9 @@ static void put_state(struct node *n, struct buf *b)
 	           disk.free_bytes);
 	expo_gauge(b, "raftfs_disk_size_bytes", "Size of the file system it is on.",
 	           disk.size_bytes);
+	expo_gauge(b, "raftfs_disk_room",
+	           "3: enough, 2: changes that need more are refused, 1: nothing is taken.",
+	           (uint64_t)n->space.room);
 	expo_gauge(b, "raftfs_inodes", "Files, directories and links.", counts.inodes);
 	expo_gauge(b, "raftfs_file_bytes", "Sum of the sizes of all files.", counts.bytes);
 	expo_gauge(b, "raftfs_sessions", "Open sessions: mounts and other clients.",
@@ -202,7 +205,8 @@ static void put_process(struct buf *b)
 
 	if (f != NULL) {
 		if (fgets(line, sizeof(line), f) != NULL)
-			(void)strtoull(line, &resident, 10); /* the first number is the whole size */
+			(void)strtoull(line, &resident,
+			               10); /* the first number is the whole size */
 		(void)fclose(f);
 	}
 	(void)getrusage(RUSAGE_SELF, &use);

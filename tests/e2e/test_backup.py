@@ -2,12 +2,14 @@
 
 import json
 import os
-import shutil
+import pty
+import re
+import subprocess
 import threading
 import urllib.request
 from pathlib import Path
 
-from harness import Cluster, Proc, check, equal, free_ports, limit, program, run, text_of, wait_for
+from harness import Cluster, Proc, check, equal, free_ports, limit, program, run, sanitizer_env, text_of, wait_for
 
 
 def tree(path):
@@ -157,6 +159,23 @@ def test_a_backup_goes_to_standard_output_and_leaves_no_half_file(env):
         equal(cluster.ctl("backup", env.dir / "none" / "x", code=1).returncode, 1, "exit code where it cannot be written")
         equal(sorted(p.name for p in env.dir.glob("backup*")), ["backup"], "what was left beside it")
         equal(cluster.ctl("backup", code=2).returncode, 2, "exit code without a file")
+
+
+@limit(60)
+def test_on_a_terminal_backup_shows_how_far_it_is(env):
+    with env.cluster(n=1) as cluster:
+        for i in range(8):
+            cluster.ctl("set", "--file", program("raftctl"), f"program{i}")
+        ours, theirs = pty.openpty()
+        done = subprocess.run([program("raftctl"), "--cluster", cluster.toml, "backup", env.dir / "backup"], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=theirs, timeout=60, env=sanitizer_env(env.dir))
+        os.close(theirs)
+        shown = os.read(ours, 65536).decode()
+        os.close(ours)
+        equal(done.returncode, 0, f"exit code; on the terminal: {shown}")
+        check(re.search(r"backup \[[#.]{24}\] +\d+ %  [0-9.]+ [KMG]?i?B  [0-9.]+ [KMG]?i?B/s", shown), f"what the terminal shows: {shown!r}")
+        check(shown.endswith("\r\x1b[K"), f"the line is not taken away: {shown!r}")
+        check(b"state of index" in done.stdout, f"standard output: {done.stdout!r}")
 
 
 def test_without_a_quorum_there_is_no_backup(env):

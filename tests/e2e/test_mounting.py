@@ -3,6 +3,7 @@
 import os
 import stat
 import subprocess
+import time
 from pathlib import Path
 
 from harness import (BIN, Mount, check, equal, errno_of, is_mounted, limit, need_fuse, program, run, slow, text_of,
@@ -215,8 +216,11 @@ def test_local_reads_leave_a_node_that_hangs(env):
         cluster.wait_agreed()
         for id in cluster.ids:
             cluster.pause(id)
+            begin = time.monotonic()
             try:
                 equal((mount / "key").read_bytes(), b"x", f"a local read while node {id} hangs")
+                took = time.monotonic() - begin
+                check(took < slow(2), f"a local read took {took:.1f} s while node {id} hangs")
             finally:
                 cluster.resume(id)
             cluster.wait_ready()
