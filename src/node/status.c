@@ -70,9 +70,21 @@ static uint64_t store_bytes(struct node *n)
 	return n->store_bytes;
 }
 
+_Static_assert(HISTOGRAM_CLASSES < WIRE_CLASSES_MAX, "and one for what is beyond them");
+
 static void fill_load(struct node *n, struct wire_status *st)
 {
+	const struct histogram *h = &n->counts.commit;
+	uint64_t beyond = h->count;
 	struct node_conn *c;
+
+	st->reads = n->counts.reads + n->counts.local_reads;
+	for (unsigned i = 0; i < HISTOGRAM_CLASSES; i++) {
+		st->commit_classes[i] = h->in_class[i];
+		beyond -= h->in_class[i];
+	}
+	st->commit_classes[HISTOGRAM_CLASSES] = beyond;
+	st->n_commit_classes = HISTOGRAM_CLASSES + 1;
 
 	st->store_bytes = store_bytes(n);
 	DL_FOREACH (n->conns, c) {

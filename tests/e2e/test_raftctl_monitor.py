@@ -96,7 +96,7 @@ def test_the_monitor_at_80x24_and_200x50_and_in_between(env):
         try:
             leader = c.wait_leader()
             t.expect(r"writes/s +[1-9]\d* .*[▁▂▃▄▅▆▇█]")
-            check_picture(c, t.expect("p50/p99 +"), 80, 24)
+            check_picture(c, t.expect(r"p50/p99 +[\d.]+.?s/[\d.]+.?s .*[▁▂▃▄▅▆▇█]"), 80, 24)
             t.run("resize-window", "-x", "200", "-y", "50")
             check_picture(c, t.expect("sessions +inodes +uptime +version"), 200, 50)
             t.run("resize-window", "-x", "80", "-y", "24")
