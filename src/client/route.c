@@ -120,7 +120,17 @@ static uint64_t nearest_doubt_at(const struct client *c)
 	               : CLIENT_NEVER;
 }
 
-/* What it owed goes to another one; it may come back when it answers the question. */
+/* Another one is chosen; it may come back when it answers the question. */
+static void leave_nearest(struct client *c)
+{
+	struct link *l = c->nearest;
+
+	c->nearest = NULL;
+	l->round_trip_us = 0;
+	ask(l);
+}
+
+/* What it owed goes to another one. */
 static void leave_silent_nearest(struct client *c)
 {
 	struct link *l = c->nearest;
@@ -132,9 +142,7 @@ static void leave_silent_nearest(struct client *c)
 		if (is_local(c, r) && req_clear_open(r, l))
 			req_move(r, REQ_OUTBOX);
 	}
-	c->nearest = NULL;
-	l->round_trip_us = 0;
-	ask(l);
+	leave_nearest(c);
 }
 
 static struct link *link_for(struct client *c, const struct client_req *r)
@@ -326,6 +334,8 @@ void route_take_reply(struct link *l, const struct wire_reply *reply)
 	if (c->stalled)
 		client_schedule(c);
 	if (is_local(c, r) && err <= RFS_ENOTLEADER) {
+		if (l == c->nearest && err != RFS_EBUSYLIMIT)
+			leave_nearest(c);
 		make_busy(r);
 	} else if (err == RFS_ENOTLEADER || err == RFS_ESHUTDOWN || err == RFS_EUNKNOWN) {
 		r->maybe = r->maybe || err == RFS_EUNKNOWN;

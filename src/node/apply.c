@@ -197,11 +197,18 @@ void reads_serve(struct node *n)
 			continue;
 		if (!serve_batch(n, b))
 			return;
+		n->current = true;
 		if (b->reads != NULL)
 			continue;
 		DL_DELETE(n->read_batches, b);
 		free(b);
 	}
+}
+
+void reads_probe(struct node *n)
+{
+	if (!n->current && n->gathering == NULL && n->read_batches == NULL)
+		n->gathering = mem_zalloc(sizeof(*n->gathering));
 }
 
 void reads_refuse_all(struct node *n)

@@ -44,6 +44,7 @@ static void on_sweep(uv_timer_t *t)
 	sessions_sweep(n);
 	members_sweep(n);
 	backups_sweep(n);
+	reads_probe(n);
 }
 
 static void init_handles(struct node *n)

@@ -205,6 +205,9 @@ struct node {
 	bool joins;     /* none of the founders */
 	bool removed;   /* told or seen to be no member any more */
 	bool suspended; /* by an operator: takes no part */
+	/* Its state has been, since it started, what the cluster had committed at some moment.
+	 * Before that it may be of any age, or empty. */
+	bool current;
 
 	struct raft *raft;
 	struct raft_out out;
@@ -386,6 +389,8 @@ void apply_committed(struct node *n);
 void reads_ready(struct node *n, const struct raft_read_ready *ready);
 void reads_serve(struct node *n);
 void reads_refuse_all(struct node *n);
+/* As long as the state is not known to be current: find out, as by a read that nobody waits for. */
+void reads_probe(struct node *n);
 
 /* version.c */
 /* The state machine has the cluster's version: make it what other servers must speak, and end

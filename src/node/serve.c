@@ -245,7 +245,8 @@ static void take_read(struct node *n, struct node_conn *c, const struct wire_req
 }
 
 /* Whoever asks like this wants what this node has, as long as that is not older than what it has
- * seen. */
+ * seen. A node that has just started, and one that was removed, has nothing to tell: what it holds
+ * may be of any age. */
 static void read_local(struct node *n, struct node_conn *c, const struct wire_request *r)
 {
 	struct fs_result res = {0};
@@ -253,6 +254,10 @@ static void read_local(struct node *n, struct node_conn *c, const struct wire_re
 
 	if (fs_op_is_write(r->op.kind)) {
 		serve_refuse(c, r->id, -EINVAL);
+		return;
+	}
+	if (!n->current || n->removed) {
+		serve_refuse(c, r->id, RFS_ENOTLEADER);
 		return;
 	}
 	if (store_applied(n->store).index < r->min_index) {

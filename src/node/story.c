@@ -93,6 +93,8 @@ static void count(struct node *n, const struct raft_notice *note)
 void node_tell(struct node *n, const struct raft_notice *note)
 {
 	count(n, note);
+	if (note->kind == RAFT_NOTE_LEADER && note->peer != 0)
+		reads_probe(n);
 	if (note->kind == RAFT_NOTE_LEADER && n->on_leader != NULL)
 		n->on_leader(n->ctx, note->peer);
 	switch (note->kind) {

@@ -48,7 +48,7 @@ struct wire_hello_reply {
 struct wire_request {
 	uint64_t id, session, seq, lowest;
 	/* A read that any node answers at once if its state is at min_index or later, and refuses
-	 * with RFS_EBUSYLIMIT if not. */
+	 * with RFS_EBUSYLIMIT if not; with RFS_ENOTLEADER if it cannot say how old its state is. */
 	bool local;
 	uint64_t min_index;
 	struct fs_op op;

@@ -209,6 +209,29 @@ def test_local_reads_need_no_quorum_and_see_what_this_mount_wrote(env):
 
 
 @limit(60)
+def test_a_node_that_has_just_started_does_not_pass_for_an_empty_file_system(env):
+    with env.cluster() as cluster:
+        cluster.ctl("set", "key", "x")
+        cluster.kill(*cluster.ids)
+        cluster.start(1) # what it has in its state may be anything up to nothing, and there is nobody to ask
+        path = env.dir / "mnt"
+        path.mkdir()
+        done = run([program("raftfs"), path, "--cluster", cluster.toml, "-o", "read=local,timeout=1.5"], env.dir)
+        equal(done.returncode, 3, f"exit code of a mount whose only node has just started: {text_of(done)}")
+        cluster.start()
+        cluster.wait_ready()
+        mount = cluster.mount("local", "read=local,timeout=5")
+        equal(os.listdir(mount.path), ["key"], "the root once there was a quorum")
+        cluster.kill(cluster.wait_leader())
+        cluster.wait_ready()
+        cluster.kill(cluster.wait_leader())
+        for _ in range(20): # the one that is left, whichever it is
+            equal((mount / "key").read_bytes(), b"x", "a read from the last node")
+        cluster.start()
+        cluster.wait_ready()
+
+
+@limit(60)
 def test_local_reads_leave_a_node_that_hangs(env):
     with env.cluster() as cluster:
         mount = cluster.mount("local", "read=local,timeout=5")
