@@ -69,7 +69,9 @@ static void add_event(void *ctx, const struct event *e)
 	static const char *const levels[] = {"error", "warn", "info", "debug"};
 	json_t *o = json_object();
 
+	set(o, "id", e->id);
 	set(o, "at_ms", e->at_ms);
+	set(o, "times", e->times);
 	set_text(o, "level", levels[e->level]);
 	set_text(o, "text", e->text);
 	(void)json_array_append_new(ctx, o);

@@ -127,6 +127,32 @@ static void count_event(void *ctx, const struct event *e)
 	(*n)++;
 }
 
+static void find_repeated(void *ctx, const struct event *e)
+{
+	uint32_t *times = ctx;
+
+	if (strcmp(e->text, "again") == 0)
+		*times += e->times + 100; /* once in the list */
+}
+
+START_TEST(test_a_line_that_comes_again_and_again_is_one_event)
+{
+	uint32_t times = 0;
+	unsigned n = 0;
+
+	events_listen();
+	for (unsigned i = 0; i < 1000; i++) {
+		log_info("again");
+		log_warn("and %u", i % 4);
+	}
+	log_set_tap(NULL);
+	events_each(0, count_event, &n);
+	ck_assert_uint_eq(n, 5);
+	events_each(0, find_repeated, &times);
+	ck_assert_uint_eq(times, 1100);
+}
+END_TEST
+
 START_TEST(test_the_last_lines_of_the_log_are_kept)
 {
 	unsigned n = 0;
@@ -158,6 +184,7 @@ int main(void)
 	tcase_add_test(t, test_history_keeps_the_last_minutes_as_rates);
 	tcase_add_test(t, test_families_are_written_as_prometheus_reads_them);
 	tcase_add_test(t, test_the_last_lines_of_the_log_are_kept);
+	tcase_add_test(t, test_a_line_that_comes_again_and_again_is_one_event);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);
