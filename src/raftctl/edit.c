@@ -124,6 +124,12 @@ static const struct ctl_command *command_of(const char *line)
 	return c;
 }
 
+static bool is_help(const char *line)
+{
+	line += strspn(line, " \t");
+	return strncmp(line, "help", 4) == 0 && strchr(" \t", line[4]) != NULL;
+}
+
 static void complete_option(struct candidates *c, const struct ctl_command *command)
 {
 	static const char *const common[] = {"--json", "--timeout", "--help"};
@@ -140,26 +146,24 @@ static void complete_option(struct candidates *c, const struct ctl_command *comm
 	}
 }
 
-/* What comes second behind a command that is several: "cluster start". False: this one is not. */
-static bool complete_verb(struct candidates *c, const char *line)
+/* What comes second behind a command that is several, by how its usage has them: "start|stop|restart
+ * ID|status". False: this one is not. */
+static bool complete_verb(struct candidates *c, const struct ctl_command *command)
 {
-	static const char *const verbs[][6] = {{"cluster", "start", "stop", "restart", "status"},
-	                                       {"member", "list", "add", "promote", "remove"},
-	                                       {"config", "check", "import"}};
-	size_t skip = strspn(line, " \t"), n = strcspn(line + skip, " \t");
+	const char *at = command != NULL ? command->operands : "";
+	bool any = false;
 
-	if (n == 4 && strncmp(line + skip, "help", n) == 0) {
-		complete_command(c);
-		return true;
+	while (*at != '\0') {
+		size_t n;
+
+		at += strspn(at, " |");
+		n = strspn(at, "abcdefghijklmnopqrstuvwxyz-");
+		if (n > 1)
+			add_candidate(c, at, n, "");
+		any = any || n > 1;
+		at += strcspn(at, "|");
 	}
-	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
-		if (strlen(verbs[i][0]) != n || strncmp(line + skip, verbs[i][0], n) != 0)
-			continue;
-		for (size_t k = 1; k < 6 && verbs[i][k] != NULL; k++)
-			add_candidate(c, verbs[i][k], strlen(verbs[i][k]), "");
-		return true;
-	}
-	return false;
+	return any;
 }
 
 /* The entries of the directory in front of the word's last slash. */
@@ -283,7 +287,9 @@ static unsigned char complete(EditLine *el, int ch)
 		complete_command(&c);
 	else if (word[0] == '-')
 		complete_option(&c, command_of(line->buffer));
-	else if (!complete_verb(&c, line->buffer))
+	else if (is_help(line->buffer))
+		complete_command(&c);
+	else if (!complete_verb(&c, command_of(line->buffer)))
 		complete_key(e->sh, &c, word);
 	result = offer(el, &c);
 	for (size_t i = 0; i < c.n; i++)
