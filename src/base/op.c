@@ -45,6 +45,7 @@ const char *fs_op_name(enum fs_op_kind kind)
 	case FS_OP_FALLOCATE: return "fallocate";
 	case FS_OP_COPY: return "copy";
 	case FS_OP_TRIM: return "trim";
+	case FS_OP_QUOTA_SET: return "quota-set";
 	case FS_OP_LOOKUP: return "lookup";
 	case FS_OP_GETATTR: return "getattr";
 	case FS_OP_READ: return "read";
@@ -59,6 +60,7 @@ const char *fs_op_name(enum fs_op_kind kind)
 	case FS_OP_GETXATTR: return "getxattr";
 	case FS_OP_LISTXATTR: return "listxattr";
 	case FS_OP_SEEK: return "seek";
+	case FS_OP_QUOTA_LIST: return "quota-list";
 	}
 	return "?";
 }
@@ -117,7 +119,9 @@ static uint32_t kind_version(enum fs_op_kind kind)
 	case FS_OP_COPY:
 	case FS_OP_GETXATTR:
 	case FS_OP_LISTXATTR:
-	case FS_OP_SEEK: return 2;
+	case FS_OP_SEEK:
+	case FS_OP_QUOTA_SET:
+	case FS_OP_QUOTA_LIST: return 2;
 	case FS_OP_NONE: break;
 	}
 	return UINT32_MAX;
@@ -174,7 +178,9 @@ bool fs_op_grows(const struct fs_op *op)
 	case FS_OP_LOCK_LIST:
 	case FS_OP_GETXATTR:
 	case FS_OP_LISTXATTR:
-	case FS_OP_SEEK: break;
+	case FS_OP_SEEK:
+	case FS_OP_QUOTA_SET:
+	case FS_OP_QUOTA_LIST: break;
 	}
 	return false;
 }
@@ -345,6 +351,29 @@ bool fs_lock_next(struct reader *r, struct fs_lock *l)
 	l->token = reader_u64(r);
 	l->flags = reader_u32(r);
 	l->pid = reader_u32(r);
+	return !r->bad;
+}
+
+void fs_quota_put(struct buf *b, const struct fs_quota *q)
+{
+	buf_put_u64(b, q->bytes_max);
+	buf_put_u64(b, q->inodes_max);
+	buf_put_u64(b, q->bytes);
+	buf_put_u64(b, q->inodes);
+	buf_put_u16(b, (uint16_t)q->path.len);
+	buf_put(b, q->path.p, q->path.len);
+}
+
+bool fs_quota_next(struct reader *r, struct fs_quota *q)
+{
+	if (reader_left(r) == 0)
+		return false;
+	q->bytes_max = reader_u64(r);
+	q->inodes_max = reader_u64(r);
+	q->bytes = reader_u64(r);
+	q->inodes = reader_u64(r);
+	q->path.len = reader_u16(r);
+	q->path.p = (const char *)reader_bytes(r, q->path.len);
 	return !r->bad;
 }
 

@@ -79,6 +79,11 @@ enum fs_op_kind {
 	                 * and DELETE. -EINVAL also where changes concern one key twice, or a key and
 	                 * one below it */
 
+	/* name: path of a directory, or the root for the whole; size: bytes, offset: inodes; 0: no such
+	 * limit. -EBUSY: within another tree, or one is within it; -EXDEV: something in it has a name
+	 * outside; -E2BIG: too much in it already; -EUSERS: too many trees */
+	FS_OP_QUOTA_SET = 25,
+
 	/* Reads. */
 	FS_OP_LOOKUP = 64,   /* parent name -> attr; ".." is the directory above */
 	FS_OP_GETATTR = 65,  /* ino -> attr */
@@ -100,6 +105,7 @@ enum fs_op_kind {
 	FS_OP_LISTXATTR = 76,  /* ino -> data: names, each with a NUL behind it; attr */
 	FS_OP_SEEK = 77,       /* ino offset flags(HOLE) -> value = where data, or with HOLE a hole,
 	                       * begins at or behind offset; attr. Nothing there: -ENXIO */
+	FS_OP_QUOTA_LIST = 78, /* -> data: every limit that is set, in any order: fs_quota_next() */
 };
 
 enum fs_op_flag {
@@ -250,6 +256,16 @@ struct fs_lock {
 #define FS_LOCK_BYTES 64u
 void fs_lock_put(struct buf *b, const struct fs_lock *l);
 bool fs_lock_next(struct reader *r, struct fs_lock *l); /* false at end or r->bad */
+
+/* The body of QUOTA_LIST's result. `path` is empty for the whole, without a slash at its front. */
+struct fs_quota {
+	uint64_t bytes_max, inodes_max; /* 0: no limit */
+	uint64_t bytes, inodes;         /* used */
+	struct fs_str path;
+};
+
+void fs_quota_put(struct buf *b, const struct fs_quota *q);
+bool fs_quota_next(struct reader *r, struct fs_quota *q); /* path borrowed; false at end or bad */
 
 struct fs_statfs {
 	uint64_t bytes_total,

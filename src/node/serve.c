@@ -298,7 +298,8 @@ static int check_request(const struct wire_request *r)
 	case FS_OP_SETXATTR:
 	case FS_OP_REMOVEXATTR:
 	case FS_OP_FALLOCATE:
-	case FS_OP_COPY: return r->session != 0 && r->seq != 0 ? 0 : -EINVAL;
+	case FS_OP_COPY:
+	case FS_OP_QUOTA_SET: return r->session != 0 && r->seq != 0 ? 0 : -EINVAL;
 	case FS_OP_LOOKUP:
 	case FS_OP_GETATTR:
 	case FS_OP_READ:
@@ -312,7 +313,8 @@ static int check_request(const struct wire_request *r)
 	case FS_OP_LOCK_LIST:
 	case FS_OP_GETXATTR:
 	case FS_OP_LISTXATTR:
-	case FS_OP_SEEK: return 0;
+	case FS_OP_SEEK:
+	case FS_OP_QUOTA_LIST: return 0;
 	case FS_OP_NONE:
 	case FS_OP_SESSION_EXPIRE: /* the leader's own */
 	case FS_OP_TRIM: break;

@@ -117,7 +117,7 @@ int store_file_clear(struct store *s, struct store_inode *n)
 
 static void set_size(struct store *s, struct store_inode *n, uint64_t size)
 {
-	s->m.counts.bytes += size - n->attr.size;
+	store_quota_count(s, n->quota, 0, (int64_t)(size - n->attr.size));
 	n->attr.size = size;
 }
 

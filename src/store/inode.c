@@ -26,6 +26,7 @@ int store_inode_load(struct store *s, uint64_t ino, int absent, struct store_ino
 	n->parent = rec.parent;
 	n->entries = rec.entries;
 	n->xattrs = rec.xattrs;
+	n->quota = rec.quota;
 	n->weight = store_weight(record_key_bytes(&k), v);
 	if (rec.data_len > 0)
 		memcpy(n->data, rec.data, rec.data_len);
@@ -63,6 +64,7 @@ int store_inode_save(struct store *s, struct store_inode *n)
 	        .parent = n->parent,
 	        .entries = n->entries,
 	        .xattrs = n->xattrs,
+	        .quota = n->quota,
 	        .data = n->data,
 	};
 
@@ -103,7 +105,8 @@ void store_inode_init(struct store *s, struct store_inode *n, const struct store
 	n->parent = S_ISDIR(mode) ? dir->attr.ino : 0;
 	n->entries = n->weight = 0;
 	n->xattrs = 0;
-	s->m.counts.inodes++;
+	n->quota = dir->quota;
+	store_quota_count(s, n->quota, 1, 0);
 }
 
 int store_inode_make_root(struct store *s)
@@ -123,11 +126,12 @@ int store_inode_free(struct store *s, struct store_inode *n)
 	if (S_ISREG(n->attr.mode)) {
 		if (store_file_clear(s, n) != 0)
 			return STORE_FAILED;
-		s->m.counts.bytes -= n->attr.size;
+		store_quota_count(s, n->quota, 0, -(int64_t)n->attr.size);
 	}
 	if (store_xattr_clear(s, n) != 0)
 		return STORE_FAILED;
-	s->m.counts.inodes--;
+	store_quota_root_gone(s, n);
+	store_quota_count(s, n->quota, -1, 0);
 	return store_state_del(s, &k, n->weight);
 }
 

@@ -60,6 +60,9 @@ int store_linger(struct store *s, struct store_inode *n)
 	rfs_check(n->attr.nlink == 0);
 	if (!S_ISREG(n->attr.mode))
 		return store_inode_free(s, n);
+	/* Nobody counts it any more; see free_first(). */
+	store_quota_count(s, n->quota, -1, -(int64_t)l.r.bytes);
+	n->quota = 0;
 	if (store_inode_save(s, n) != 0)
 		return STORE_FAILED;
 	buf_clear(&s->rec);
@@ -67,9 +70,6 @@ int store_linger(struct store *s, struct store_inode *n)
 	if (store_state_put(s, &k, (struct engine_bytes){s->rec.data, s->rec.len}, 0, &l.weight) !=
 	    0)
 		return STORE_FAILED;
-	/* Nobody counts it any more; see free_first(). */
-	s->m.counts.inodes--;
-	s->m.counts.bytes -= l.r.bytes;
 	enqueue(s, &l);
 	return 0;
 }
@@ -90,8 +90,7 @@ static int free_first(struct store *s)
 	q->n--;
 	q->bytes -= l.r.bytes;
 	/* Freeing takes it out of the counts, where it is no longer; what was written to it since still is. */
-	s->m.counts.inodes++;
-	s->m.counts.bytes += l.r.bytes;
+	store_quota_count(s, 0, 1, (int64_t)l.r.bytes);
 	if (store_inode_free(s, &n) != 0)
 		return STORE_FAILED;
 	return store_state_del(s, &k, l.weight);

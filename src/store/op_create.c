@@ -68,7 +68,8 @@ static int make_nameless(struct store *s, const struct fs_op *op, struct fs_resu
 	if (s->session == 0 || !S_ISREG(op->mode) || op->data_len != 0 ||
 	    (op->mode & ~(uint32_t)(S_IFMT | 07777)) != 0)
 		return -EINVAL;
-	if ((rc = store_inode_load_dir(s, op->parent, &dir)) != 0)
+	if ((rc = store_inode_load_dir(s, op->parent, &dir)) != 0 ||
+	    (rc = store_quota_check(s, dir.quota, 1, 0)) != 0)
 		return rc;
 	init_new(s, op, &dir, &n);
 	n.attr.nlink = 0;
@@ -96,6 +97,8 @@ int store_op_mknod(struct store *s, const struct fs_op *op, struct fs_result *re
 		return -ENOSPC;
 	if (S_ISDIR(op->mode) && dir.attr.nlink >= STORE_DIR_LINKS_MAX)
 		return -EMLINK;
+	if ((rc = store_quota_check(s, dir.quota, 1, 0)) != 0)
+		return rc;
 	init_new(s, op, &dir, &n);
 	if (store_dir_add(s, &dir, &slot, op->name, n.attr.ino, op->mode) != 0 ||
 	    store_inode_save(s, &dir) != 0 || store_inode_save(s, &n) != 0)
@@ -137,6 +140,8 @@ int store_op_link(struct store *s, const struct fs_op *op, struct fs_result *res
 		return -EEXIST;
 	if (slot.full)
 		return -ENOSPC;
+	if ((rc = store_quota_check_move(s, &n, &dir)) != 0)
+		return rc;
 	if (n.attr.nlink == 0 && store_orphan_forget(s, op->ino) != 0)
 		return STORE_FAILED;
 	n.attr.nlink++;

@@ -77,6 +77,23 @@ static int put_new(struct store *s, const struct fs_op *op, struct store_path *p
 	return enter(s, &dir, &p->slot, p->name, n);
 }
 
+/* Whether what a PUT brings fits into the quotas. */
+static int check_room(struct store *s, const struct fs_op *op, const struct store_path *p)
+{
+	uint64_t ino = p->slot.found ? p->slot.ino : p->dir, inodes = p->slot.found ? 0 : 1;
+	struct fs_str rest = p->rest, next;
+	struct store_inode n;
+	uint64_t old;
+
+	if (store_inode_load(s, ino, STORE_FAILED, &n) != 0)
+		return store_fail(s, RFS_ECORRUPT, "inode %llu is not there",
+		                  (unsigned long long)ino);
+	while (fs_path_next(&rest, &next))
+		inodes++;
+	old = p->slot.found ? n.attr.size : 0;
+	return store_quota_check(s, n.quota, inodes, op->data_len > old ? op->data_len - old : 0);
+}
+
 static int put_over(struct store *s, const struct fs_op *op, const struct store_path *p,
                     struct store_inode *n)
 {
@@ -118,7 +135,7 @@ int store_check_put(struct store *s, const struct fs_op *op, uint32_t puts)
 	int rc;
 
 	if ((rc = store_path_walk(s, op->name, &p)) != 0 || (rc = check_target(&p)) != 0 ||
-	    p.slot.found)
+	    (rc = check_room(s, op, &p)) != 0 || p.slot.found)
 		return rc;
 	if (store_inode_load(s, p.dir, STORE_FAILED, &dir) != 0)
 		return STORE_FAILED;
@@ -134,7 +151,8 @@ int store_op_put(struct store *s, const struct fs_op *op, struct fs_result *res)
 	if (op->data_len > FS_WRITE_BYTES_MAX || (op->mode & ~(uint32_t)(S_IFMT | 07777)) != 0)
 		return -EINVAL;
 	if ((rc = store_path_walk(s, op->name, &p)) != 0 ||
-	    (rc = check_version(s, op, &p, res)) != 0 || (rc = check_target(&p)) != 0)
+	    (rc = check_version(s, op, &p, res)) != 0 || (rc = check_target(&p)) != 0 ||
+	    (rc = check_room(s, op, &p)) != 0)
 		return rc;
 	rc = p.slot.found ? put_over(s, op, &p, &n) : put_new(s, op, &p, &n);
 	if (rc == 0)

@@ -40,6 +40,9 @@ int store_op_fallocate(struct store *s, const struct fs_op *op, struct fs_result
 	    (rc = store_check_regular(&n)) != 0)
 		return rc;
 	old_size = n.attr.size;
+	if (!keeps_size(mode) && end > old_size &&
+	    (rc = store_quota_check(s, n.quota, 0, end - old_size)) != 0)
+		return rc;
 	upto = end < op->offset || end > old_size ? old_size : end;
 	if (makes_zeros(mode) && op->offset < upto &&
 	    store_file_zero(s, &n, op->offset, upto - op->offset) != 0)
@@ -86,6 +89,9 @@ int store_op_copy(struct store *s, const struct fs_op *op, struct fs_result *res
 		return rc;
 	if (op->ino == op->ino2 && op->offset < op->offset2 + len && op->offset2 < op->offset + len)
 		return -EINVAL;
+	if (op->offset + len > to.attr.size &&
+	    (rc = store_quota_check(s, to.quota, 0, op->offset + len - to.attr.size)) != 0)
+		return rc;
 	res->value = len;
 	if (len > 0) {
 		buf_clear(&s->out);

@@ -123,6 +123,20 @@ static int readdir_entries(struct store *s, const struct fs_op *op, struct store
 
 /* ---- STATFS ---- */
 
+/* With a quota the cluster is as large as that says, but for what the disk has no room for. */
+static void limit_to_quota(const struct store *s, struct fs_statfs *out)
+{
+	uint64_t max = store_quota_bytes_max(s),
+	         left = max > out->bytes_used ? max - out->bytes_used : 0;
+
+	if (max == 0)
+		return;
+	if (out->bytes_total > max)
+		out->bytes_total = max;
+	if (out->bytes_free > left)
+		out->bytes_free = left;
+}
+
 static int statfs_numbers(struct store *s)
 {
 	struct fs_statfs out = {.bytes_total = MEMORY_BYTES_TOTAL,
@@ -137,6 +151,7 @@ static int statfs_numbers(struct store *s)
 		out.bytes_total = (uint64_t)v.f_blocks * v.f_frsize;
 		out.bytes_free = (uint64_t)v.f_bavail * v.f_frsize;
 	}
+	limit_to_quota(s, &out);
 	fs_statfs_put(&s->out, &out);
 	return 0;
 }
@@ -199,6 +214,7 @@ static int answer(struct store *s, const struct fs_op *op, struct fs_result *res
 	case FS_OP_GETXATTR: return store_read_xattr(s, op, n);
 	case FS_OP_LISTXATTR: return store_list_xattrs(s, op, n);
 	case FS_OP_SEEK: return seek(s, op, n, &res->value);
+	case FS_OP_QUOTA_LIST: return store_list_quotas(s);
 	case FS_OP_NONE:
 	case FS_OP_SESSION_OPEN:
 	case FS_OP_SESSION_CLOSE:
@@ -222,7 +238,8 @@ static int answer(struct store *s, const struct fs_op *op, struct fs_result *res
 	case FS_OP_REMOVEXATTR:
 	case FS_OP_FALLOCATE:
 	case FS_OP_COPY:
-	case FS_OP_TRIM: return -EINVAL;
+	case FS_OP_TRIM:
+	case FS_OP_QUOTA_SET: return -EINVAL;
 	}
 	return -EINVAL;
 }

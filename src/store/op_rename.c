@@ -110,6 +110,9 @@ static int check_move(struct store *s, const struct fs_op *op, const struct move
 		return rc;
 	if (m->to.found && !exchange && (rc = check_replace(m)) != 0)
 		return rc;
+	if ((rc = store_quota_check_move(s, &m->moved, m->b)) != 0 ||
+	    (exchange && (rc = store_quota_check_move(s, &m->target, m->a)) != 0))
+		return rc;
 	if (m->a == m->b)
 		return 0;
 	rc = check_links(m->b, &m->moved, m->to.found && S_ISDIR(m->to.type));

@@ -23,7 +23,12 @@ int store_check_regular(const struct store_inode *n)
 	return S_ISREG(n->attr.mode) ? 0 : -EINVAL;
 }
 
-static int check_setattr(const struct fs_op *op, const struct store_inode *n)
+static int check_growth(const struct store *s, const struct store_inode *n, uint64_t end)
+{
+	return end > n->attr.size ? store_quota_check(s, n->quota, 0, end - n->attr.size) : 0;
+}
+
+static int check_setattr(const struct store *s, const struct fs_op *op, const struct store_inode *n)
 {
 	int rc;
 
@@ -32,6 +37,8 @@ static int check_setattr(const struct fs_op *op, const struct store_inode *n)
 			return rc;
 		if (op->size > FS_FILE_BYTES_MAX)
 			return -EFBIG;
+		if ((rc = check_growth(s, n, op->size)) != 0)
+			return rc;
 	}
 	return (op->valid & FS_SET_MODE) != 0 && (op->mode & ~(uint32_t)(S_IFMT | 07777)) != 0
 	               ? -EINVAL
@@ -82,7 +89,7 @@ int store_op_setattr(struct store *s, const struct fs_op *op, struct fs_result *
 	if ((op->valid & ~VALID_ALL) != 0)
 		return -EINVAL;
 	if ((rc = store_inode_load(s, op->ino, -ESTALE, &n)) != 0 ||
-	    (rc = check_setattr(op, &n)) != 0)
+	    (rc = check_setattr(s, op, &n)) != 0)
 		return rc;
 	if ((op->valid & FS_SET_SIZE) != 0 && store_file_resize(s, &n, op->size) != 0)
 		return STORE_FAILED;
@@ -143,6 +150,8 @@ int store_op_write(struct store *s, const struct fs_op *op, struct fs_result *re
 	offset = offset_of(op, &n);
 	if (offset > FS_FILE_BYTES_MAX || op->data_len > FS_FILE_BYTES_MAX - offset)
 		return -EFBIG;
+	if ((rc = check_growth(s, &n, op->data_len > 0 ? offset + op->data_len : 0)) != 0)
+		return rc;
 	res->value = offset;
 	if ((op->data_len > 0 || (op->flags & FS_F_TRUNC) != 0) &&
 	    write_bytes(s, op, offset, &n) != 0)

@@ -4,8 +4,11 @@
 #include <xxhash.h>
 #include "../base/check.h"
 
-#define META_SUMMED  (RECORD_META_BYTES - 8)
-#define ENTRIES_BITS 40 /* of a directory's number of names; above it, the number of attributes */
+#define META_SUMMED (RECORD_META_BYTES - 8)
+/* Where an inode keeps three numbers in one: names in it, extended attributes, quota. */
+#define ENTRIES_BITS 40
+#define XATTRS_AT    40
+#define QUOTA_AT     48
 
 /* ---- keys ---- */
 
@@ -66,6 +69,11 @@ struct record_key record_key_session(uint64_t id)
 	return key_of(RECORD_SESSION, 1, id, 0);
 }
 
+struct record_key record_key_quota(uint64_t id)
+{
+	return key_of(RECORD_QUOTA, 1, id, 0);
+}
+
 struct record_key record_key_xattrs(uint64_t ino)
 {
 	return key_of(RECORD_XATTRS, 1, ino, 0);
@@ -105,6 +113,7 @@ static size_t key_len(enum record_kind kind)
 	case RECORD_ORPHAN: return 17;
 	case RECORD_REPLY: return 13;
 	case RECORD_INODE:
+	case RECORD_QUOTA:
 	case RECORD_SESSION:
 	case RECORD_XATTRS: return 9;
 	case RECORD_MEMBERSHIP:
@@ -194,8 +203,10 @@ void record_put_inode(struct buf *b, const struct record_inode *n)
 	rfs_check(n->data_len == (record_is_inline(n->attr.mode, n->attr.size) ? n->attr.size : 0));
 	fs_attr_put(b, &n->attr);
 	buf_put_u64(b, n->parent);
-	rfs_check(n->entries < 1ull << ENTRIES_BITS && n->xattrs <= RECORD_XATTRS_MAX);
-	buf_put_u64(b, n->entries | (uint64_t)n->xattrs << ENTRIES_BITS);
+	rfs_check(n->entries < 1ull << ENTRIES_BITS && n->xattrs <= RECORD_XATTRS_MAX &&
+	          n->quota <= UINT16_MAX);
+	buf_put_u64(b,
+	            n->entries | (uint64_t)n->xattrs << XATTRS_AT | (uint64_t)n->quota << QUOTA_AT);
 	buf_put(b, n->data, n->data_len);
 }
 
@@ -232,11 +243,10 @@ const char *record_get_inode(struct engine_bytes v, uint64_t ino, struct record_
 	n->parent = reader_u64(&r);
 	numbers = reader_u64(&r);
 	n->entries = numbers & ((1ull << ENTRIES_BITS) - 1);
-	n->xattrs = numbers >> ENTRIES_BITS & RECORD_XATTRS_MAX;
+	n->xattrs = numbers >> XATTRS_AT & RECORD_XATTRS_MAX;
+	n->quota = (uint32_t)(numbers >> QUOTA_AT);
 	if (r.bad)
 		return "too short";
-	if (numbers >> (ENTRIES_BITS + 8) != 0)
-		return "not zero where it should be";
 	if (reader_left(&r) > STORE_INLINE_BYTES)
 		return "too long";
 	n->data_len = (uint32_t)reader_left(&r);
@@ -307,6 +317,29 @@ const char *record_check_xattrs(struct engine_bytes v, uint32_t *count)
 	return *count == 0 || *count > RECORD_XATTRS_MAX || v.len > RECORD_XATTRS_BYTES_MAX
 	               ? "number or size of extended attributes out of range"
 	               : NULL;
+}
+
+/* ---- Q ---- */
+
+void record_put_quota(struct buf *b, const struct record_quota *q)
+{
+	buf_put_u64(b, q->root);
+	buf_put_u64(b, q->bytes_max);
+	buf_put_u64(b, q->inodes_max);
+	buf_put_u64(b, q->bytes);
+	buf_put_u64(b, q->inodes);
+}
+
+const char *record_get_quota(struct engine_bytes v, struct record_quota *q)
+{
+	struct reader r = reader_of(v.p, v.len);
+
+	q->root = reader_u64(&r);
+	q->bytes_max = reader_u64(&r);
+	q->inodes_max = reader_u64(&r);
+	q->bytes = reader_u64(&r);
+	q->inodes = reader_u64(&r);
+	return v.len == RECORD_QUOTA_BYTES ? NULL : "wrong length";
 }
 
 /* ---- D ---- */

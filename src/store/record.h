@@ -32,6 +32,7 @@ enum record_kind {
 	RECORD_LINGER = 'L',
 	RECORD_META = 'M',
 	RECORD_ORPHAN = 'O',
+	RECORD_QUOTA = 'Q',
 	RECORD_REPLY = 'R',
 	RECORD_SESSION = 'S',
 	RECORD_VERSION = 'V',
@@ -47,6 +48,7 @@ struct record_key record_key_lock(uint64_t ino, uint64_t id);
 struct record_key record_key_linger(uint64_t index, uint64_t ordinal);
 struct record_key record_key_orphan(uint64_t session, uint64_t ino);
 struct record_key record_key_session(uint64_t id);
+struct record_key record_key_quota(uint64_t id);
 struct record_key record_key_xattrs(uint64_t ino);
 struct record_key record_key_reply(uint64_t session, uint32_t slot);
 struct record_key record_key_version(void);
@@ -86,6 +88,7 @@ struct record_inode {
 	struct fs_attr attr;
 	uint64_t parent, entries; /* directories */
 	uint32_t xattrs;          /* number of extended attributes, in a record of their own */
+	uint32_t quota;           /* the tree that it counts for; 0: none */
 	const uint8_t *data;      /* small content; borrowed */
 	uint32_t data_len;
 };
@@ -103,6 +106,15 @@ struct record_xattr {
 void record_put_xattr(struct buf *b, const struct record_xattr *x);
 bool record_next_xattr(struct reader *r, struct record_xattr *x); /* false at the end or r->bad */
 const char *record_check_xattrs(struct engine_bytes v, uint32_t *count);
+
+#define RECORD_QUOTA_BYTES 40u
+struct record_quota {
+	uint64_t root; /* inode of the tree's top; 0: gone, its open files are not */
+	uint64_t bytes_max, inodes_max; /* 0: no limit */
+	uint64_t bytes, inodes;         /* used; of the cluster's own (number 0) kept in M */
+};
+void record_put_quota(struct buf *b, const struct record_quota *q);
+const char *record_get_quota(struct engine_bytes v, struct record_quota *q);
 
 struct record_dentry {
 	uint64_t ino;       /* 0: a placeholder */

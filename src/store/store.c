@@ -67,7 +67,8 @@ static int load(struct store *s)
 	if (!s->engine_borrowed) /* which may not have been flushed */
 		s->durable = s->committed;
 	if (store_version_load(s) != 0 || store_session_load_all(s) != 0 ||
-	    store_linger_load_all(s) != 0 || store_locks_load_all(s) != 0)
+	    store_quota_load_all(s) != 0 || store_linger_load_all(s) != 0 ||
+	    store_locks_load_all(s) != 0)
 		return STORE_FAILED;
 	return store_membership_load(s);
 }
@@ -94,6 +95,7 @@ static void free_store(struct store *s)
 {
 	store_session_free_all(s);
 	store_linger_free_all(s);
+	store_quota_free_all(s);
 	store_locks_free_all(s);
 	buf_free(&s->rec);
 	buf_free(&s->out);
@@ -188,6 +190,7 @@ static int change(struct store *s, const struct store_cmd *cmd, struct fs_result
 	case FS_OP_FALLOCATE: return store_op_fallocate(s, op, res);
 	case FS_OP_COPY: return store_op_copy(s, op, res);
 	case FS_OP_TRIM: return cmd->session == 0 ? store_linger_trim_old(s, op->size) : -EINVAL;
+	case FS_OP_QUOTA_SET: return store_op_quota_set(s, op, res);
 	case FS_OP_NONE:
 	case FS_OP_LOOKUP:
 	case FS_OP_GETATTR:
@@ -202,7 +205,8 @@ static int change(struct store *s, const struct store_cmd *cmd, struct fs_result
 	case FS_OP_LOCK_LIST:
 	case FS_OP_GETXATTR:
 	case FS_OP_LISTXATTR:
-	case FS_OP_SEEK: return -EINVAL;
+	case FS_OP_SEEK:
+	case FS_OP_QUOTA_LIST: return -EINVAL;
 	}
 	return -EINVAL;
 }
@@ -218,7 +222,7 @@ static void apply_command(struct store *s, const struct store_cmd *cmd, struct f
 	if (store_session_enter(s, cmd, res, &ticket) != 1)
 		return;
 	res->err = change(s, cmd, res);
-	if (s->fail.code == 0)
+	if (s->fail.code == 0 && store_quota_save(s) == 0)
 		(void)store_session_leave(s, cmd, res, &ticket);
 }
 

@@ -34,11 +34,14 @@
 #define STORE_LOCKS_SESSION_MAX      65536u /* held by a session, or waited for */
 #define STORE_LOCKS_INODE_MAX        8192u  /* held on an inode */
 #define STORE_LOCKS_WAITING_MAX      4096u  /* for an inode */
+#define STORE_QUOTAS_MAX             1024u
+#define STORE_QUOTA_TAGGED_MAX       50000u /* inodes that may be below a directory that gets one */
 #define STORE_SESSION_TIMEOUT_MS_MAX (7ull * 24 * 3600 * 1000)
 
 struct store_session;
 struct store_lingerers;
 struct store_locks;
+struct store_quota;
 struct store_slot;
 
 struct store {
@@ -55,6 +58,7 @@ struct store {
 	size_t snapshots; /* open ones */
 	struct store_session *sessions;
 	struct store_lingerers *lingerers;
+	struct store_quota *quotas;
 	struct store_locks *locks;
 	struct rfs_err fail;
 
@@ -148,7 +152,7 @@ uint64_t store_place_bytes(const char *dir);
 struct store_inode {
 	struct fs_attr attr;
 	uint64_t parent, entries;
-	uint32_t xattrs;
+	uint32_t xattrs, quota;
 	uint64_t weight; /* of the record as it is in the engine; 0: none yet */
 	uint8_t data[STORE_INLINE_BYTES];
 };
@@ -191,6 +195,24 @@ int store_file_seek(struct store *s, const struct store_inode *n, uint64_t offse
 int store_xattr_clear(struct store *s, struct store_inode *n); /* remove all */
 /* A change of bytes or owner takes away the capabilities that a program had (security.capability). */
 int store_xattr_drop_privileges(struct store *s, struct store_inode *n);
+
+/* ---- quota.c: what the cluster and its trees may hold ---- */
+
+/* Count inodes and bytes more (or less), in the store's counts and the tree's. */
+void store_quota_count(struct store *s, uint32_t id, int64_t inodes, int64_t bytes);
+/* Whether there is room for so much more: 0, -ENOSPC (the cluster's quota), -EDQUOT (the tree's). What needs no more
+ * is always allowed. */
+int store_quota_check(const struct store *s, uint32_t id, uint64_t inodes, uint64_t bytes);
+/* Whether a name of `n` may stand in the directory `to`: 0, -EXDEV. */
+int store_quota_check_move(const struct store *s, const struct store_inode *n,
+                           const struct store_inode *to);
+void store_quota_root_gone(struct store *s, const struct store_inode *n); /* `n` is being freed */
+int store_quota_save(struct store *s);                                    /* at a command's end */
+int store_quota_load_all(struct store *s);
+void store_quota_free_all(struct store *s);
+int store_list_quotas(struct store *s);                /* into s->out */
+uint64_t store_quota_bytes_max(const struct store *s); /* of the cluster; 0: none */
+const struct record_quota *store_quota_of(const struct store *s, uint32_t id); /* NULL: none */
 
 /* ---- dir.c ---- */
 
@@ -282,6 +304,7 @@ int store_op_lock_break(struct store *s, const struct fs_op *op, struct fs_resul
 int store_op_lock_test(struct store *s, const struct fs_op *op);
 int store_op_lock_await(struct store *s, const struct fs_op *op, struct fs_result *res);
 int store_op_lock_list(struct store *s, const struct fs_op *op);
+int store_op_quota_set(struct store *s, const struct fs_op *op, struct fs_result *res);
 int store_op_setxattr(struct store *s, const struct fs_op *op, struct fs_result *res);
 int store_op_removexattr(struct store *s, const struct fs_op *op, struct fs_result *res);
 int store_op_fallocate(struct store *s, const struct fs_op *op, struct fs_result *res);

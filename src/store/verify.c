@@ -14,7 +14,7 @@ struct seen {
 	bool known;
 	struct fs_attr attr;
 	uint64_t parent, entries;
-	uint32_t xattrs;
+	uint32_t xattrs, quota;
 	/* from its extended attributes */
 	uint32_t xattrs_found;
 	/* from the names that lead to it */
@@ -36,6 +36,9 @@ struct verify {
 	struct store_counts counts;
 	/* the name before this one */
 	uint64_t last_dir, last_cookie;
+	struct {
+		uint64_t inodes, bytes;
+	} quota_used[STORE_QUOTAS_MAX + 1];
 	bool last_placeholder;
 	void (*told)(void *ctx, uint64_t bytes); /* NULL: nobody wants to know */
 	void *told_ctx;
@@ -81,6 +84,13 @@ static const char *see_inode(struct verify *v, const struct store_walk *w)
 	n->parent = r.parent;
 	n->entries = r.entries;
 	n->xattrs = r.xattrs;
+	n->quota = r.quota;
+	if (n->quota != 0) {
+		if (store_quota_of(v->s, n->quota) == NULL)
+			return "in a tree that is not there";
+		v->quota_used[n->quota].inodes++;
+		v->quota_used[n->quota].bytes += S_ISREG(r.attr.mode) ? r.attr.size : 0;
+	}
 	v->counts.inodes++;
 	if (S_ISREG(r.attr.mode))
 		v->counts.bytes += r.attr.size;
@@ -88,6 +98,19 @@ static const char *see_inode(struct verify *v, const struct store_walk *w)
 		v->ino_max = w->key.first;
 	return r.attr.version > v->s->m.applied.index ? "changed by an entry that is not applied"
 	                                              : NULL;
+}
+
+static const char *see_quota(struct verify *v, const struct store_walk *w)
+{
+	struct record_quota r;
+	const char *bad = record_get_quota(w->value, &r);
+
+	if (bad != NULL)
+		return bad;
+	return w->key.first <= STORE_QUOTAS_MAX &&
+	                       store_quota_of(v->s, (uint32_t)w->key.first) != NULL
+	               ? NULL
+	               : "a quota that memory does not know";
 }
 
 static const char *see_xattrs(struct verify *v, const struct store_walk *w)
@@ -245,6 +268,7 @@ static const char *see(struct verify *v, const struct store_walk *w)
 	case RECORD_LOCK: return see_lock(v, w);
 	case RECORD_META: return NULL;
 	case RECORD_ORPHAN: return see_orphan(v, w);
+	case RECORD_QUOTA: return see_quota(v, w);
 	case RECORD_REPLY: return see_reply(v, w);
 	case RECORD_SESSION: return see_session(v, w);
 	case RECORD_VERSION: return see_version(v, w);
@@ -392,6 +416,20 @@ static int check_totals(struct verify *v)
 	return 0;
 }
 
+static int check_quotas(struct verify *v)
+{
+	for (uint32_t id = 1; id <= STORE_QUOTAS_MAX; id++) {
+		const struct record_quota *q = store_quota_of(v->s, id);
+
+		if (q == NULL)
+			continue;
+		if (compare(v->s, "inodes of a quota", q->inodes, v->quota_used[id].inodes) != 0 ||
+		    compare(v->s, "bytes of a quota", q->bytes, v->quota_used[id].bytes) != 0)
+			return STORE_FAILED;
+	}
+	return 0;
+}
+
 int store_verify(struct store *s, struct rfs_err *err)
 {
 	return store_verify_telling(s, NULL, NULL, err);
@@ -402,7 +440,7 @@ int store_verify_telling(struct store *s, void (*told)(void *ctx, uint64_t bytes
 {
 	struct verify v = {.s = s, .told = told, .told_ctx = ctx};
 
-	if (s->fail.code == 0 && see_all(&v) == 0 && check_inodes(&v) == 0)
+	if (s->fail.code == 0 && see_all(&v) == 0 && check_inodes(&v) == 0 && check_quotas(&v) == 0)
 		(void)check_totals(&v);
 	free_seen(&v);
 	if (s->fail.code != 0 && err != NULL)
