@@ -211,12 +211,13 @@ static int place_data(struct loader *l, const char *dir, unsigned line)
 
 static int load_cluster(struct loader *l, const struct section *root)
 {
-	static const char *const known[] = {"name", "data_directory", "protocol_version_max", NULL};
+	static const char *const known[] = {"name", "data_directory", "protocol_version_max",
+	                                    "quota_bytes", NULL};
 	static const char chars[] =
 	        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 	char dir[CONFIG_PATH_MAX];
 	struct section s;
-	int64_t version = FS_VERSION_MAX;
+	int64_t version = FS_VERSION_MAX, quota = 0;
 	unsigned line = 0;
 	int rc = get_section(l, root, "cluster", known, &s);
 
@@ -234,6 +235,10 @@ static int load_cluster(struct loader *l, const struct section *root)
 	if (rc != 0)
 		return rc;
 	l->cfg.protocol_version_max = (uint32_t)version;
+	rc = get_integer(l, &s, "quota_bytes", 1, INT64_MAX, &quota, &line);
+	if (rc != 0)
+		return rc;
+	l->cfg.quota_bytes = (uint64_t)quota;
 	line = s.line;
 	rc = get_string(l, &s, "data_directory", CONFIG_PATH_MAX - 1, dir, &line);
 	return rc != 0 ? rc : place_data(l, dir[0] != '\0' ? dir : "data", line);

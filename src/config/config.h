@@ -31,6 +31,9 @@ struct config {
 	char data_directory[CONFIG_PATH_MAX];
 	/* The newest protocol version that this node speaks; default FS_VERSION_MAX. */
 	uint32_t protocol_version_max;
+	/* What the cluster may hold, in bytes, as the sizes of files add up; 0: the file says nothing. The leader's file
+	 * counts. */
+	uint64_t quota_bytes;
 	uint32_t election_min_ms, election_max_ms, heartbeat_ms; /* defaults 150, 300, 50 */
 	uint32_t session_timeout_ms;                             /* [client]; default 10000 */
 	/* [log]: how much of the log behind the state on disk is kept for followers that are a little

@@ -160,6 +160,7 @@ void node_end_turn(struct node *n)
 		return;
 	version_look(n);
 	space_end_turn(n);
+	quota_look(n);
 	serve_propose_gathered(n);
 	serve_read_gathered(n);
 	members_work(n);

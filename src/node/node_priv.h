@@ -215,6 +215,7 @@ struct node {
 	raft_index term_start; /* leader: index of its term's no-op */
 	raft_index commit;
 	uint64_t led_since_ms;
+	raft_term quota_term;   /* in which this node looked whether the file's quota is in force */
 	raft_term version_term; /* in which this node proposed to raise the cluster's version */
 	uint64_t version_said_ms;
 
@@ -400,6 +401,9 @@ void version_applied(struct node *n);
 void version_look(struct node *n);
 /* Whether a change may be proposed: 0, -EOPNOTSUPP, or RFS_EBUSYLIMIT while that is not settled. */
 int version_judge(struct node *n, const struct fs_op *op);
+
+/* quota.c: as leader, put the file's quota into the replicated state. Once a turn. */
+void quota_look(struct node *n);
 
 /* watch.c */
 /* The state machine is open, or is another one now: changes are kept from where it stands. */

@@ -162,7 +162,15 @@ int ctl_failed(struct ctl *ctl, const char *key, int code, bool change)
 		                 "%s: the cluster does not speak this yet: a node of an older "
 		                 "version holds it back ('raftctl status', column protocol)",
 		                 key);
-	case -ENOSPC: return ctl_error(status, "%s: the nodes have no room left", key);
+	case -ENOSPC:
+		return ctl_error(
+		        status,
+		        "%s: the nodes have no room left, or the cluster's quota is used up", key);
+	case -EDQUOT:
+		return ctl_error(
+		        status,
+		        "%s: the quota of a directory above it is used up ('raftctl quota list')",
+		        key);
 	default: return ctl_error(status, "%s: %s", key, rfs_strerror(code));
 	}
 }

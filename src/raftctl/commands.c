@@ -13,6 +13,7 @@ const struct ctl_command *const ctl_commands[] = {
 	&cmd_watch,
 	&cmd_txn,
 	&cmd_lock,
+	&cmd_quota,
 	&cmd_leader,
 	&cmd_status,
 	&cmd_getleader,

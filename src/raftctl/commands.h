@@ -4,6 +4,7 @@
 
 #include "ctl.h"
 
+extern const struct ctl_command cmd_quota;
 extern const struct ctl_command cmd_set;
 extern const struct ctl_command cmd_get;
 extern const struct ctl_command cmd_delete;

@@ -415,6 +415,13 @@ uint64_t store_quota_bytes_max(const struct store *s)
 	return q != NULL ? q->r.bytes_max : 0;
 }
 
+uint64_t store_quota_inodes_max(const struct store *s)
+{
+	const struct store_quota *q = find(s, 0);
+
+	return q != NULL ? q->r.inodes_max : 0;
+}
+
 const struct record_quota *store_quota_of(const struct store *s, uint32_t id)
 {
 	const struct store_quota *q = find(s, id);

@@ -124,6 +124,10 @@ void store_get_membership(const struct store *s, struct raft_pos *pos, const voi
  * store_version() first. As store_apply() with regard to position, batch and errors; beyond
  * version_max it is RFS_EVERSION: this node must not go on. */
 int store_set_version(struct store *s, struct raft_pos pos, uint32_t version, struct rfs_err *err);
+/* What the cluster as a whole may hold; 0: no such limit. */
+uint64_t store_quota_bytes_max(const struct store *s);
+uint64_t store_quota_inodes_max(const struct store *s);
+
 uint32_t store_version(const struct store *s); /* FS_VERSION_MIN until it was raised */
 
 /* End a batch of store_apply(): everything since the last commit becomes visible to store_read() of

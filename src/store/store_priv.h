@@ -210,8 +210,7 @@ void store_quota_root_gone(struct store *s, const struct store_inode *n); /* `n`
 int store_quota_save(struct store *s);                                    /* at a command's end */
 int store_quota_load_all(struct store *s);
 void store_quota_free_all(struct store *s);
-int store_list_quotas(struct store *s);                /* into s->out */
-uint64_t store_quota_bytes_max(const struct store *s); /* of the cluster; 0: none */
+int store_list_quotas(struct store *s);                                        /* into s->out */
 const struct record_quota *store_quota_of(const struct store *s, uint32_t id); /* NULL: none */
 
 /* ---- dir.c ---- */
