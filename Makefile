@@ -63,7 +63,7 @@ SIM         := $(if $(SIM_OBJ),$(B)/simulator)
 EXERCISE    := $(B)/exercise
 FUZZERS     := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all up down test check-programs exercise soak sim mutants sim-mutants known-bugs bench fuzz asan tsan tidy format cov install help \
+.PHONY: all up down test check-programs heavy exercise soak sim mutants sim-mutants known-bugs bench fuzz asan tsan tidy format cov install help \
 	clean deps deps-test deps-dev
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -207,6 +207,12 @@ test-web: deps-test
 sim: deps-test
 	@$(MAKE) --no-print-directory $(SIM)
 	$(SIM) --seeds $(SEEDS)
+
+## heavy: programs that take long (git, fio, stress-ng, PostgreSQL; install those first), and large sizes
+heavy: deps-test
+	@$(MAKE) --no-print-directory check-programs
+	@E2E_FULL=1 LARGE_DIR_FILES=$(or $(LARGE_DIR_FILES),1000000) B='$(B)' RAFTFS_BIN='$(abspath $(BIN))' \
+		/usr/bin/python3 tests/e2e/run.py -v -k 'test_heavy|test_large_dir|test_tools'
 
 ## exercise: EXERCISE_OPS=1000000 random operations on two mounts, against a model (EXERCISE_SEED=n)
 exercise: deps-test

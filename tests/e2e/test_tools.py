@@ -4,6 +4,7 @@ import hashlib
 import os
 import random
 import sqlite3
+import stat
 import subprocess
 import time
 
@@ -195,6 +196,43 @@ def test_rsync_copies_updates_and_finds_nothing_left_to_do(env, shared):
     os.unlink(env.dir / "source" / "file 3")
     tool("rsync", "-aH", "--delete", "--inplace", f"{env.dir / 'source'}/", f"{b / 'copy'}/")
     same_trees(a / "copy", env.dir / "source", "the tree after an update in place", top=False)
+
+
+def test_rsync_takes_attributes_along_there_and_back(env, shared):
+    a, b = shared.fresh()
+    source = env.dir / "source"
+    sample_tree(source)
+    os.setxattr(source / "file 0", "user.color", b"blue")
+    os.setxattr(source / "sub", "user.kind", b"folder")
+    os.mkfifo(source / "fifo")
+    os.mknod(source / "null", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    for name in ("fifo", "null", "."): # rsync takes no nanoseconds along for those
+        os.utime(source / name, (1_400_000_000, 1_400_000_000))
+    tool("rsync", "-aHAX", "--delete", f"{source}/", f"{a / 'copy'}/")
+    same_trees(b / "copy", source, "the tree copied by rsync -aHAX")
+    equal(os.getxattr(b / "copy" / "file 0", "user.color"), b"blue", "an extended attribute")
+    os.unlink(source / "file 3")
+    os.removexattr(source / "sub", "user.kind")
+    os.utime(source, (1_400_000_000, 1_400_000_000))
+    tool("rsync", "-aHAX", "--delete", f"{source}/", f"{b / 'copy'}/")
+    equal(os.listxattr(a / "copy" / "sub"), [], "attributes of a folder that has none any more")
+    tool("rsync", "-aHAX", "--delete", f"{a / 'copy'}/", f"{env.dir / 'back'}/")
+    same_trees(env.dir / "back", source, "the tree that came back")
+    equal(tool("rsync", "-aHAXin", "--delete", "--checksum", f"{env.dir / 'back'}/", f"{source}/"), b"", "changes rsync still finds")
+
+
+def test_a_project_is_built_by_make_on_both_mounts(shared):
+    a, b = shared.fresh()
+    for i in range(4):
+        (a / f"f{i}.c").write_text(f"int f{i}(void);\nint f{i}(void)\n{{\n\treturn {i};\n}}\n")
+    (a / "main.c").write_text("int f3(void);\nint main(void)\n{\n\treturn f3() - 3;\n}\n")
+    (a / "Makefile").write_text("prog: main.o f0.o f1.o f2.o f3.o\n\tcc -o $@ $^\nclean:\n\trm -f *.o prog\n")
+    tool("make", "-s", "-j2", cwd=a)
+    tool(b / "prog")
+    equal(tool("make", "-s", "-q", cwd=b), b"", "what make has left to do on the other mount")
+    tool("make", "-s", "clean", cwd=b)
+    tool("make", "-s", "-j2", cwd=b)
+    tool(a / "prog")
 
 
 def test_git_init_commit_fsck_and_clone(env, shared):
