@@ -91,7 +91,7 @@ if FULL:
         need("vim")
         a, b = shared.fresh()
         (a / "text").write_text("hello\n")
-        tool("vim", "-Nu", "NONE", "-es", "-c", "set backup | s/hello/world/ | wq", a / "text")
+        tool("vim", "-Nu", "NONE", "-es", "-c", "set backup backupskip= | s/hello/world/ | wq", a / "text")
         equal((b / "text").read_text(), "world\n", "the file")
         equal((b / "text~").read_text(), "hello\n", "its backup")
         equal(sorted(os.listdir(b)), ["text", "text~"], "names left")
