@@ -201,6 +201,8 @@ struct node {
 	void (*on_leader)(void *ctx, raft_id leader);
 	void *ctx;
 	int lock_fd;
+	/* Jobs and views of the store beside the loop: while any is open, the store stays. */
+	unsigned store_uses;
 	bool failed;
 	bool joins;     /* none of the founders */
 	bool removed;   /* told or seen to be no member any more */
@@ -269,8 +271,6 @@ struct node {
 
 	struct node_send *sends;
 	struct node_recv *recv;
-	unsigned
-	        store_uses; /* jobs and views beside the loop: while any is open, the store stays */
 	struct node_watch *watch;
 	struct node_backup *backups;
 
