@@ -20,7 +20,7 @@ may_include() { # FOLDER
 	client) echo "base wire net config client" ;;
 	node) echo "base metrics raft wal store wire net config node" ;;
 	raftd) echo "base wire config client node raftd" ;;
-	raftctl) echo "base metrics raft wal store config wire client raftctl" ;; # wal, store: offline commands
+	raftctl) echo "base metrics raft wal store config wire client raftctl" ;; # raft, wal, store: offline commands
 	fuse) echo "base config wire client fuse" ;;
 	esac
 }

@@ -21,6 +21,7 @@ const struct ctl_command *const ctl_commands[] = {
 	&cmd_getval,
 	&cmd_member,
 	&cmd_transfer,
+	&cmd_recover,
 	&cmd_suspend,
 	&cmd_monitor,
 	&cmd_cluster,

@@ -20,6 +20,7 @@ extern const struct ctl_command cmd_setval;
 extern const struct ctl_command cmd_getval;
 extern const struct ctl_command cmd_member;
 extern const struct ctl_command cmd_transfer;
+extern const struct ctl_command cmd_recover;
 extern const struct ctl_command cmd_suspend;
 extern const struct ctl_command cmd_monitor;
 extern const struct ctl_command cmd_cluster;
