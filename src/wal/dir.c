@@ -324,11 +324,22 @@ int state_read(struct wal *w, bool *mended, struct rfs_err *err)
 	return rc == 0 ? state_choose(w, both[0], both[1], mended, err) : rc;
 }
 
+/* Before recovery has ended, what the state says of the end stays: what it found may stand in the page
+ * cache alone. */
+static void note_end(struct wal *w)
+{
+	if (w->current == NULL || w->batch != 0)
+		return;
+	w->state.end_segment = w->current->seq;
+	w->state.end_offset = w->write_offset;
+}
+
 int state_write(struct wal *w, struct rfs_err *err)
 {
 	uint8_t head[WAL_HEAD_BYTES];
 	int rc = 0;
 
+	note_end(w);
 	w->state.seq++;
 	wal_state_put(head, &w->state);
 	for (uint64_t i = 0; rc == 0 && i < 2; i++) {

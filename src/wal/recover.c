@@ -235,7 +235,11 @@ static bool looks_torn(const struct replay *p)
 
 static int check_tail(struct replay *p, bool newest)
 {
+	const struct wal_state_head *st = &p->w->state;
+
 	p->dirt_end = find_dirt_end(p);
+	if (newest && st->end_segment == p->segment->seq && p->offset < st->end_offset)
+		return damage(p, p->offset, "no valid record here, where there was one");
 	if (p->dirt_end == p->offset)
 		return 0;
 	if (!newest || later_batch_follows(p) || !looks_torn(p))

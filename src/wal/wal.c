@@ -119,11 +119,23 @@ int wal_open(struct wal **out, const char *dir, const struct wal_opts *opts,
 	return 0;
 }
 
+/* All that was written is synced: so it can be told from a torn tail, whatever becomes of it. A log that
+ * cannot be marked is as good as one that was not closed. */
+static void mark_end(struct wal *w)
+{
+	struct rfs_err err = {0};
+
+	if (w->done.error == 0 && w->batch == 0 &&
+	    (w->state.end_segment != w->current->seq || w->state.end_offset != w->write_offset))
+		(void)state_write(w, &err);
+}
+
 void wal_close(struct wal *w)
 {
 	if (w == NULL)
 		return;
 	writer_stop(w);
+	mark_end(w);
 	wal_free(w);
 }
 

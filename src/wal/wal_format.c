@@ -67,6 +67,8 @@ void wal_state_put(uint8_t *p, const struct wal_state_head *h)
 	put_le64(p + 40, h->vote);
 	put_le64(p + 48, h->segment);
 	put_le64(p + 56, h->first);
+	put_le64(p + 64, h->end_segment);
+	put_le64(p + 72, h->end_offset);
 	head_end(p);
 }
 
@@ -82,6 +84,8 @@ int wal_state_get(const uint8_t *p, struct wal_state_head *h)
 	h->vote = get_le64(p + 40);
 	h->segment = get_le64(p + 48);
 	h->first = get_le64(p + 56);
+	h->end_segment = get_le64(p + 64);
+	h->end_offset = get_le64(p + 72);
 	return 0;
 }
 

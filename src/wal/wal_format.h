@@ -24,6 +24,9 @@ struct wal_state_head {
 	raft_id vote;
 	uint64_t segment; /* newest one that was made */
 	uint64_t first;   /* oldest one that still belongs to the log */
+	/* Everything before this offset of this segment was synced when the state was written; 0: not
+	 * known. */
+	uint64_t end_segment, end_offset;
 };
 
 struct wal_segment_head {

@@ -135,7 +135,7 @@ int dir_make(struct wal *w, const struct wal_listing *l, struct rfs_err *err);
 int dir_remove_temporary(struct wal *w, const struct wal_listing *l, struct rfs_err *err);
 int identity_read(struct wal *w, const struct wal_identity *want, struct rfs_err *err);
 int state_read(struct wal *w, bool *mended, struct rfs_err *err);
-/* Both copies, one after the other, synced; w->state.seq moves on. */
+/* Both copies, one after the other, synced; w->state.seq moves on, and so does the known end. */
 int state_write(struct wal *w, struct rfs_err *err);
 
 /* ---- segment.c: making segments ---- */

@@ -13,6 +13,7 @@ struct told {
 	raft_index durable;
 	raft_term term;
 	bool error, opened;
+	bool at_close; /* where the end of the log is only marked, and nobody is left to be told */
 };
 
 static void note(struct walkit *k, struct told *t)
@@ -33,6 +34,7 @@ static void work(struct walkit *k, struct told *t)
 {
 	for (unsigned life = 0; life < 2; life++) {
 		raft_index from = life * 60;
+		bool fired;
 
 		if (walkit_open(k) != 0) {
 			t->error = true;
@@ -54,7 +56,9 @@ static void work(struct walkit *k, struct told *t)
 			t->error = true;
 		wal_cut(k->w, from + 20, &k->err);
 		note(k, t);
+		fired = memfs_fired(k->fs);
 		walkit_close(k);
+		t->at_close |= memfs_fired(k->fs) && !fired;
 		if (t->error)
 			return;
 	}
@@ -93,7 +97,7 @@ static void sweep(enum memfs_call kind, int error, enum memfs_loss loss)
 		memfs_heal(k.fs);
 		walkit_close(&k);
 		ck_assert_uint_eq(memfs_open_files(k.fs), 0);
-		if (fired && !harmless(kind) && kind != MEMFS_ANY)
+		if (fired && !t.at_close && !harmless(kind) && kind != MEMFS_ANY)
 			ck_assert_msg(t.error || error == -ENOSPC, "%s %llu: no error",
 			              memfs_call_name(kind), (unsigned long long)n);
 		if (loss != MEMFS_LOSE_NOTHING)

@@ -201,6 +201,14 @@ static struct walkit k;
 static struct memfs *good;
 static struct raft_pos good_last, good_before; /* the last batch begins behind good_before */
 
+/* The process ends without closing its log: nothing says where the end of what was synced is. */
+static void die(void)
+{
+	memfs_power_off(k.fs);
+	walkit_close(&k);
+	memfs_power_on(k.fs, MEMFS_LOSE_NOTHING);
+}
+
 static void setup(void)
 {
 	walkit_init(&k, 77, SEGMENT);
@@ -215,7 +223,7 @@ static void setup(void)
 	walkit_run(&k);
 	good_last = wal_last(k.w);
 	ck_assert(memfs_exists(k.fs, walkit_segment(3)));
-	walkit_close(&k);
+	die();
 	good = k.fs;
 	k.fs = memfs_clone(good);
 }
@@ -585,12 +593,49 @@ START_TEST(test_a_damaged_last_record_with_a_sector_of_zeros_passes_for_torn)
 	ck_assert_int_eq(walkit_open(&k), 0);
 	e.pos = (struct raft_pos){wal_last(k.w).index + 1, 4};
 	wal_append(k.w, &e, 1, 1);
-	walkit_close(&k);
+	walkit_run(&k);
+	die();
 	seq = newest();
 	(void)end_of(seq, &last);
 	memfs_flip(k.fs, walkit_segment(seq), last + 60, 1);
 	ck_assert_int_eq(walkit_open(&k), 0);
 	ck_assert(k.rec.torn && k.rec.last.index == good_last.index);
+}
+END_TEST
+
+/* … but where the state has said since that it was synced, there is nothing to be guessed. */
+START_TEST(test_a_log_that_was_closed_has_no_torn_tail)
+{
+	uint64_t last = 0, seq;
+
+	ck_assert_int_eq(walkit_open(&k), 0);
+	walkit_close(&k);
+	seq = newest();
+	(void)end_of(seq, &last);
+	zero(seq, last, SEGMENT);
+	expect_corrupt(walkit_segment(seq));
+}
+END_TEST
+
+START_TEST(test_a_change_of_term_marks_what_was_synced_before_it)
+{
+	uint64_t before = 0, last = 0, seq;
+
+	ck_assert_int_eq(walkit_open(&k), 0);
+	walkit_term(&k, 5);
+	walkit_run(&k);
+	walkit_append(&k, good_last.index + 1, good_last.index + 1, 5, 1);
+	walkit_run(&k);
+	die();
+	seq = newest();
+	before = end_of(seq, &last);
+	zero(seq, last, SEGMENT);
+	ck_assert_int_eq(walkit_open(&k), 0); /* behind the mark */
+	ck_assert_uint_eq(k.rec.last.index, good_last.index);
+	die();
+	(void)end_of(seq, &before);
+	zero(seq, before, SEGMENT);
+	expect_corrupt(walkit_segment(seq)); /* before it */
 }
 END_TEST
 
@@ -681,6 +726,8 @@ int main(void)
 	tcase_add_test(c, test_a_lost_sector_below_a_later_batch_is_damage);
 	tcase_add_test(c, test_lost_sectors_in_a_finished_segment_are_damage);
 	tcase_add_test(c, test_a_damaged_last_record_with_a_sector_of_zeros_passes_for_torn);
+	tcase_add_test(c, test_a_log_that_was_closed_has_no_torn_tail);
+	tcase_add_test(c, test_a_change_of_term_marks_what_was_synced_before_it);
 	tcase_add_test(c, test_a_log_that_lost_its_identity_is_not_made_anew);
 	tcase_add_test(c, test_names_of_others_are_left_alone);
 	suite_add_tcase(s, c);
