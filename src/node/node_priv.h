@@ -71,7 +71,7 @@ struct node;
 enum node_room {
 	NODE_ROOM_NONE = 1,  /* not even for the log */
 	NODE_ROOM_SHORT = 2, /* for what frees some, and no more */
-	NODE_ROOM = 3,
+	NODE_ROOM = WIRE_ROOM_ENOUGH,
 };
 
 /* An accepted connection: a client, or another server talking to us. Lives until it is closed and

@@ -87,6 +87,8 @@ static void fill_load(struct node *n, struct wire_status *st)
 	st->n_commit_classes = HISTOGRAM_CLASSES + 1;
 
 	st->store_bytes = store_bytes(n);
+	st->disk_free = n->space.free_bytes;
+	st->room = n->space.room;
 	DL_FOREACH (n->conns, c) {
 		st->clients += c->net != NULL && c->peer_id == 0;
 	}

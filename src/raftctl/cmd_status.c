@@ -68,6 +68,11 @@ static void fill_protocol(char *cell, const struct wire_status *st)
 		               st->protocol_version_max);
 }
 
+static bool disk_is_full(const struct wire_status *st)
+{
+	return st->room != 0 && st->room < WIRE_ROOM_ENOUGH;
+}
+
 static void fill_cells(struct row *r)
 {
 	const struct ctl_survey_node *n = r->node;
@@ -89,7 +94,7 @@ static void fill_cells(struct row *r)
 	(void)snprintf(r->cells[6], CELL, "%" PRIu64, st->applied);
 	(void)snprintf(r->cells[7], CELL, "%016" PRIx64, st->digest);
 	fill_protocol(r->cells[8], st);
-	(void)snprintf(r->cells[9], CELL, "yes");
+	(void)snprintf(r->cells[9], CELL, "yes%s", disk_is_full(st) ? ", disk full" : "");
 }
 
 static void print_table(struct row *rows, size_t n)
@@ -140,6 +145,8 @@ static void set_facts(json_t *o, const struct wire_status *st)
 	set_number(o, "sessions", st->sessions);
 	set_number(o, "inodes", st->inodes);
 	set_number(o, "uptime_ms", st->uptime_ms);
+	set_number(o, "disk_free", st->disk_free);
+	(void)json_object_set_new(o, "disk_full", json_boolean(disk_is_full(st)));
 	set_number(o, "protocol_version", st->protocol_version != 0 ? st->protocol_version : 1);
 	set_number(o, "protocol_version_max",
 	           st->protocol_version_max != 0 ? st->protocol_version_max : 1);
@@ -220,7 +227,7 @@ static const char details[] =
         "  applied    index up to which its state stands\n"
         "  digest     of the state at `applied`: equal indexes must show equal digests\n"
         "  protocol   version that the cluster speaks; \"1 of 2\": this node could speak 2\n"
-        "  reachable  whether it answered\n"
+        "  reachable  whether it answered; \"disk full\": too little room there for what grows\n"
         "\n"
         "  raftctl status\n"
         "  raftctl status --json | jq '.nodes[] | select(.reachable | not)'\n"

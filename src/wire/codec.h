@@ -75,7 +75,8 @@ struct wire_member {
 struct wire_status {
 	uint64_t id, node_id, term, leader_id, last, commit, applied, digest, incarnation;
 	uint64_t log_first, log_bytes, sessions, inodes, uptime_ms, conf_index, durable,
-	        store_bytes;
+	        store_bytes, disk_free;
+	uint32_t room; /* struct wire_room's; 0: not told */
 	uint32_t election_min_ms, election_max_ms, heartbeat_ms, session_timeout_ms;
 	bool conf_joint;
 	char address[WIRE_TEXT_MAX], leader_address[WIRE_TEXT_MAX], role[32], cluster[64],
@@ -161,7 +162,8 @@ struct wire_events {
 	size_t n;
 };
 
-/* How much room there is on a server's disk. */
+/* How much room there is on a server's disk: 1 none, 2 for what frees some, 3 enough. */
+#define WIRE_ROOM_ENOUGH 3u
 struct wire_room {
 	uint64_t node_id;
 	uint32_t room; /* enum node_room */

@@ -98,6 +98,8 @@ void wire_put_status(struct buf *b, const struct wire_status *s)
 	m.session_timeout_ms = s->session_timeout_ms;
 	m.durable = s->durable;
 	m.store_bytes = s->store_bytes;
+	m.disk_free = s->disk_free;
+	m.room = s->room;
 	m.clients = s->clients;
 	m.reads = s->reads;
 	m.n_commit_classes = s->n_commit_classes;
@@ -188,6 +190,8 @@ int wire_get_status(const uint8_t *p, size_t n, struct wire_status *s, struct rf
 	s->session_timeout_ms = m->session_timeout_ms;
 	s->durable = m->durable;
 	s->store_bytes = m->store_bytes;
+	s->disk_free = m->disk_free;
+	s->room = m->room;
 	s->clients = m->clients;
 	s->reads = m->reads;
 	/* of a newer program with more of them: nothing that could be understood */

@@ -261,3 +261,31 @@ def test_rethinkdb_5289_a_node_that_lost_its_data_cannot_vote_under_its_old_id(e
         cluster.start(leader)
         cluster.wait_leader(among=[leader, away], seconds=10)
         equal(cluster.ctl("get", "durable").stdout.decode(), "yes", "the acknowledged value")
+
+
+@limit(60)
+def test_damage_found_while_running_ends_the_node_and_the_others_go_on(env):
+    with env.cluster() as cluster:
+        m = cluster.mount()
+        leader = cluster.wait_leader()
+        away = next(id for id in cluster.ids if id != leader)
+        cluster.kill(away)
+        for i in range(NEEDLES):
+            (m / f"needle{i}").write_bytes(needle(i))
+        rest = [id for id in cluster.ids if id != away]
+        cluster.stop(*rest) # so that nothing of the log is in memory
+        cluster.start(*rest)
+        leader = cluster.wait_leader(among=rest)
+        path, at = files_with(cluster.data(leader) / "wal", needle(7))[0]
+        flip(path, at)
+        cluster.start(away) # it lacks the entries, and the leader reads them for it
+        code = cluster.nodes[leader].wait(10, "its end")
+        check(0 < code < 99, f"exit code {code}")
+        said = cluster.log(leader).read_text(errors="replace")
+        check(path.name in said and "no longer what was written" in said, f"{path.name} is not named: {said[-800:]}")
+        for i in range(NEEDLES):
+            equal((m / f"needle{i}").read_bytes(), needle(i), f"needle {i}")
+        refuses(cluster, leader, path, at) # nor does it start again
+        flip(path, at)
+        cluster.start(leader)
+        cluster.wait_agreed()

@@ -121,6 +121,8 @@ def test_one_follower_without_room_stops_nobody(env):
         disks[full].fill()
         write_and_check(m, "meanwhile", 150)
         check("disk full" in cluster.nodes[full].said(), f"node {full} says nothing of its disk")
+        equal({id: n["disk_full"] for id, n in cluster.status().items()}, {id: id == full for id in cluster.ids},
+              "which disks are full")
         disks[full].empty()
         cluster.wait_agreed(seconds=30)
 

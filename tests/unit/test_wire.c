@@ -493,6 +493,8 @@ static struct wire_status status_extreme(void)
 	                        .conf_index = UINT64_MAX - 14,
 	                        .durable = UINT64_MAX - 15,
 	                        .store_bytes = UINT64_MAX - 16,
+	                        .disk_free = UINT64_MAX - 17,
+	                        .room = UINT32_MAX - 18,
 	                        .election_min_ms = UINT32_MAX,
 	                        .election_max_ms = UINT32_MAX - 1,
 	                        .heartbeat_ms = UINT32_MAX - 2,
@@ -545,6 +547,7 @@ START_TEST(test_status_survives)
 	ck_assert_uint_eq(out.conf_index, in.conf_index);
 	ck_assert_uint_eq(out.durable, in.durable);
 	ck_assert_uint_eq(out.store_bytes, in.store_bytes);
+	ck_assert(out.disk_free == in.disk_free && out.room == in.room);
 	ck_assert_uint_eq(out.election_min_ms, in.election_min_ms);
 	ck_assert_uint_eq(out.election_max_ms, in.election_max_ms);
 	ck_assert_uint_eq(out.heartbeat_ms, in.heartbeat_ms);
