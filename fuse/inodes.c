@@ -197,8 +197,7 @@ static void inode_drop(struct inode_table *t, struct inode *i)
 void inode_trim(struct inode_table *t, struct inode *i)
 {
 	if (i->busy > 0 || i->names != NULL || i->removed || i->files != NULL ||
-	    i->truncation != NULL || i->waiting != NULL || i->changes != NULL ||
-	    i->holds != NULL)
+	    i->truncation != NULL || i->waiting != NULL || i->changes != NULL || i->holds != NULL)
 		return;
 	inode_drop(t, i);
 }
