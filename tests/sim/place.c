@@ -121,9 +121,11 @@ struct sim_place *place_new(struct sim *s)
 		take_engine(p, e);
 		return p;
 	}
-	(void)snprintf(p->base, sizeof(p->base), "/tmp/raftfs-sim-XXXXXX");
+	/* in memory if possible: how long a sync takes is not the question here */
+	(void)snprintf(p->base, sizeof(p->base), "%s/raftfs-sim-XXXXXX",
+	               access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	if (mkdtemp(p->base) == NULL)
-		rfs_die("simulator: no directory in /tmp");
+		rfs_die("simulator: no directory for RocksDB");
 	(void)snprintf(first, sizeof(first), "%s/0", p->base);
 	rfs_check(mkdir(first, 0700) == 0);
 	return p;
