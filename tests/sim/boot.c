@@ -312,4 +312,5 @@ void server_free(struct sim_server *v)
 	free(v->seen.durable_terms);
 	free(v->seen.disk_terms);
 	free(v->seen.ghost_terms);
+	free(v->seen.confs);
 }

@@ -77,6 +77,9 @@ struct sim_seen {
 	raft_index durable, cap_durable;
 	raft_term *disk_terms; /* of the log as its disk has it */
 	raft_index disk_last, disk_changed, cap_disk;
+	raft_index *
+	        confs; /* where configurations stand: the state machine's, and the log's behind it */
+	size_t n_confs, cap_confs;
 	raft_index flushed;        /* what its state machine would come back with */
 	struct raft_pos switching; /* to this snapshot, if it had come so far */
 	bool switching_drops;      /* … and its log with it */

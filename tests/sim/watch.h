@@ -72,6 +72,11 @@ void watch_end(struct sim *s);
 
 /* ---- between them ---- */
 
+/* Whether most of the voters have it, and of the old ones, where there are some. Counted here, and not as
+ * the core counts. */
+bool watch_quorum(const struct raft_conf *c, bool (*has)(const void *ctx, raft_id id),
+                  const void *ctx);
+
 bool watch_is_durable(const struct sim_server *v, raft_index index, raft_term term);
 void watch_log_step(struct sim_server *v, const struct raft_status *st);
 void watch_log_started(struct sim_server *v, const struct wal_recovered *rec);

@@ -1,7 +1,6 @@
 /* Terms, votes, leaders, and what servers say to one another. */
 #include <stdlib.h>
 #include "../../src/base/mem.h"
-#include "../../src/raft/conf.h"
 #include "watch.h"
 
 struct known_term {
@@ -46,21 +45,21 @@ struct electorate {
 	raft_term term;
 };
 
-static uint64_t has_voted(const void *ctx, raft_id id)
+static bool has_voted(const void *ctx, raft_id id)
 {
 	const struct electorate *e = ctx;
 	const struct sim_server *voter = &e->v->sim->servers[id - 1];
 	const uint64_t who[] = {voter->incarnation, voter->seen.incarnation_before};
 
 	if (id == e->v->id)
-		return 1;
+		return true;
 	for (unsigned i = 0; i < 2; i++) {
 		struct known_vote *k = find_vote(e->v->sim->watch, id, who[i], e->term);
 
 		if (k != NULL && k->candidate == e->v->id)
-			return 1;
+			return true;
 	}
-	return 0;
+	return false;
 }
 
 static void check_election(struct sim_server *v, const struct raft_status *st)
@@ -68,7 +67,7 @@ static void check_election(struct sim_server *v, const struct raft_status *st)
 	struct sim_watch *w = v->sim->watch;
 	struct electorate e = {v, st->term};
 
-	if (raft_conf_quorum(&v->conf_before, has_voted, &e) == 0)
+	if (!watch_quorum(&v->conf_before, has_voted, &e))
 		sim_fail(v->sim, "leader %u of term %llu was not elected", v->at + 1,
 		         ull(st->term));
 	/* of entries committed in earlier terms; a late winner of an old term may lack newer ones */

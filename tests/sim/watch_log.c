@@ -4,7 +4,6 @@
 #include "../../src/base/check.h"
 #include "../../src/base/crc.h"
 #include "../../src/base/mem.h"
-#include "../../src/raft/conf.h"
 #include "watch.h"
 
 /* Log Matching: (index, term) names one entry with one predecessor, for ever. */
@@ -22,6 +21,35 @@ void watch_log_free(struct sim_watch *w)
 {
 	WATCH_FREE_TABLE(struct known_entry, w->entries);
 	free(w->committed);
+}
+
+/* ---- configurations ---- */
+
+static void add_conf(struct sim_seen *seen, raft_index index)
+{
+	seen->confs =
+	        mem_grow(seen->confs, &seen->cap_confs, seen->n_confs + 1, sizeof(*seen->confs));
+	seen->confs[seen->n_confs++] = index;
+}
+
+/* All that is left is the state machine's; 0: what it was founded with. */
+static void first_conf(struct sim_server *v)
+{
+	struct raft_pos pos;
+	const void *bytes;
+	size_t len;
+
+	store_get_membership(v->store, &pos, &bytes, &len);
+	v->seen.n_confs = 0;
+	add_conf(&v->seen, pos.index);
+}
+
+static void replace_confs(struct sim_seen *seen, const struct raft_entry *e)
+{
+	while (seen->n_confs > 1 && seen->confs[seen->n_confs - 1] >= e->pos.index)
+		seen->n_confs--;
+	if (e->kind == RAFT_ENTRY_CONFIG && e->pos.index > seen->confs[0])
+		add_conf(seen, e->pos.index);
 }
 
 /* ---- appending ---- */
@@ -77,6 +105,7 @@ void watch_append(struct sim_server *v, const struct raft_entry *entries, size_t
 		if (e->pos.index <= v->seen.commit && v->up)
 			sim_fail(v->sim, "server %u: committed entry %llu replaced", v->at + 1,
 			         ull(e->pos.index));
+		replace_confs(&v->seen, e);
 		if (e->pos.index < v->seen.disk_changed)
 			v->seen.disk_changed = e->pos.index;
 		if (e->pos.index <= v->seen.durable)
@@ -172,6 +201,7 @@ void watch_log_replaced(struct sim_server *v, struct raft_pos pos)
 	}
 	seen->durable = seen->disk_last = pos.index;
 	seen->disk_changed = pos.index + 1;
+	first_conf(v);
 }
 
 void watch_log_started(struct sim_server *v, const struct wal_recovered *rec)
@@ -188,9 +218,27 @@ void watch_log_started(struct sim_server *v, const struct wal_recovered *rec)
 	seen->disk_changed = 1;
 	watch_synced(v);
 	seen->commit = store_applied(v->store).index;
+	first_conf(v);
 }
 
 /* ---- commit ---- */
+
+static bool most_have(const raft_id *ids, unsigned n, bool (*has)(const void *ctx, raft_id id),
+                      const void *ctx)
+{
+	unsigned have = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		have += has(ctx, ids[i]);
+	return have > n / 2;
+}
+
+bool watch_quorum(const struct raft_conf *c, bool (*has)(const void *ctx, raft_id id),
+                  const void *ctx)
+{
+	return most_have(c->voters, c->n_voters, has, ctx) &&
+	       (c->n_old == 0 || most_have(c->old, c->n_old, has, ctx));
+}
 
 struct wanted {
 	struct sim *sim;
@@ -198,7 +246,7 @@ struct wanted {
 	raft_term term;
 };
 
-static uint64_t has_durable(const void *ctx, raft_id id)
+static bool has_durable(const void *ctx, raft_id id)
 {
 	const struct wanted *w = ctx;
 
@@ -210,7 +258,7 @@ static void check_quorum(struct sim_server *v, raft_index index, raft_term term)
 	struct wanted w = {v->sim, index, term};
 
 	/* the first to commit has counted by what was in force before this step */
-	if (raft_conf_quorum(&v->conf_before, has_durable, &w) == 0)
+	if (!watch_quorum(&v->conf_before, has_durable, &w))
 		sim_fail(v->sim, "server %u: entry %llu committed while no quorum has it durable",
 		         v->at + 1, ull(index));
 }
@@ -257,6 +305,9 @@ void watch_log_step(struct sim_server *v, const struct raft_status *st)
 		         "server %u: its core's log begins behind %llu, the state is durable at "
 		         "%llu",
 		         v->at + 1, ull(st->base.index), ull(v->seen.flushed));
+	if (st->conf_index != v->seen.confs[v->seen.n_confs - 1])
+		sim_fail(v->sim, "server %u: configuration %llu is in force, its newest is %llu",
+		         v->at + 1, ull(st->conf_index), ull(v->seen.confs[v->seen.n_confs - 1]));
 	if (st->durable < v->seen.durable)
 		v->seen.durable = st->durable;
 	if (st->durable > v->seen.durable)

@@ -109,6 +109,7 @@ void watch_wiped(struct sim_server *v)
 
 	free(seen->ghost_terms);
 	free(seen->disk_terms);
+	free(seen->confs);
 	*seen = (struct sim_seen){.ghost_terms = seen->durable_terms,
 	                          .ghost = seen->durable,
 	                          .incarnation_before = seen->incarnation};
