@@ -273,7 +273,7 @@ def test_suspend_takes_a_node_out_for_a_while_if_it_may(env):
         wait_for(lambda: leader in cluster.status() and cluster.status()[leader]["role"] == "follower", 10, "its return")
         equal(cluster.leader_now(), other, "leader after the drill")
         cluster.wait_agreed()
-        for args in (("x", "1"), ("1", "x"), ("1", "-1"), ("1", "0"), ("1",)):
+        for args in (("x", "1"), ("1", "x"), ("1", "-1"), ("1", "0"), ()):
             cluster.ctl("suspend", *args, code=2)
 
 
