@@ -225,7 +225,8 @@ void server_start(struct sim_server *v)
 	v->role = RAFT_FOLLOWER;
 	v->paused = v->dying = v->disk_busy = v->sending = v->rotten = false;
 	v->disk_faulty = false;
-	v->hung_until = v->tick_at_us = 0;
+	v->hung_until = v->tick_at_us = v->disk_since_us = 0;
+	v->stalled = false;
 	sim_trace(s, "server %u: starts, term %llu, log %llu..%llu, state at %llu", v->at + 1,
 	          ull(rec.term), ull(rec.base.index), ull(rec.last.index),
 	          ull(store_applied(v->store).index));

@@ -23,7 +23,26 @@ void disk_starts(struct sim_server *v)
 		us += rng_below(&s->rng, 500000);
 	if (v->hung_until > s->now_us + us)
 		us = v->hung_until - s->now_us;
+	if (!v->disk_busy)
+		v->disk_since_us = s->now_us;
 	starts_in(v, us);
+}
+
+static void tell_core(struct sim_server *v, bool stalled)
+{
+	sim_trace(v->sim, "server %u: its disk %s", v->at + 1, stalled ? "hangs" : "works again");
+	v->stalled = stalled;
+	server_step(v, (struct raft_event){.kind = RAFT_EV_DISK, .stalled = stalled});
+}
+
+/* src/node/stall.c */
+void disk_look(struct sim_server *v)
+{
+	bool stalled =
+	        v->disk_since_us != 0 && v->sim->now_us - v->disk_since_us >= v->sim->plan.stall_us;
+
+	if (stalled != v->stalled)
+		tell_core(v, stalled);
 }
 
 /* The power fails somewhere inside this round: what it had synced stays, of the rest any part. */
@@ -47,6 +66,7 @@ void disk_work(struct sim_server *v)
 		die(v);
 		return;
 	}
+	v->disk_since_us = 0;
 	did = wal_work(v->wal);
 	if (!v->full && !(v->disk_faulty && memfs_fired(v->disk)))
 		watch_synced(v);

@@ -30,6 +30,7 @@ static void draw_disks(struct sim_plan *p, struct rng *r)
 	p->disk_min_us = 50;
 	p->disk_max_us = between(r, 100, 20000);
 	p->slow_disk = sometimes(r, 300, 50);
+	p->stall_us = between(r, 300000, 1500000);
 	p->segment_bytes = between(r, 2, 6) * 4096;
 	p->flush_every_us = between(r, 20000, 2000000);
 	p->flush_us = between(r, 1000, 200000);
@@ -81,14 +82,14 @@ static const struct {
 	const char *name;
 	size_t offset;
 } knobs[] = {
-        KNOB(servers),         KNOB(founders),        KNOB(clients),      KNOB(run_us),
-        KNOB(client_retry_us), KNOB(client_think_us), KNOB(drop),         KNOB(duplicate),
-        KNOB(delay_min_us),    KNOB(delay_max_us),    KNOB(slow_message), KNOB(old_message),
-        KNOB(disk_min_us),     KNOB(disk_max_us),     KNOB(slow_disk),    KNOB(segment_bytes),
-        KNOB(uncommitted_max), KNOB(flush_every_us),  KNOB(flush_us),     KNOB(margin),
-        KNOB(fine_cut),        KNOB(careless_cut),    KNOB(rocks),        KNOB(raise),
-        KNOB(chunk_bytes),     KNOB(window),          KNOB(damage),       KNOB(install_crash),
-        KNOB(fault_every_us),
+        KNOB(servers),         KNOB(founders),        KNOB(clients),        KNOB(run_us),
+        KNOB(client_retry_us), KNOB(client_think_us), KNOB(drop),           KNOB(duplicate),
+        KNOB(delay_min_us),    KNOB(delay_max_us),    KNOB(slow_message),   KNOB(old_message),
+        KNOB(disk_min_us),     KNOB(disk_max_us),     KNOB(slow_disk),      KNOB(stall_us),
+        KNOB(segment_bytes),   KNOB(uncommitted_max), KNOB(flush_every_us), KNOB(flush_us),
+        KNOB(margin),          KNOB(fine_cut),        KNOB(careless_cut),   KNOB(rocks),
+        KNOB(raise),           KNOB(chunk_bytes),     KNOB(window),         KNOB(damage),
+        KNOB(install_crash),   KNOB(fault_every_us),
 };
 
 #define N_KNOBS (sizeof(knobs) / sizeof(knobs[0]))

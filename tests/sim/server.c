@@ -144,6 +144,7 @@ void server_step(struct sim_server *v, struct raft_event ev)
 
 void server_end_turn(struct sim_server *v)
 {
+	disk_look(v);
 	serve_raise_version(v);
 	if (v->out.want_flush)
 		server_step(v, (struct raft_event){.kind = RAFT_EV_FLUSH});

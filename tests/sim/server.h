@@ -121,9 +121,11 @@ struct sim_server {
 	struct sim_clock clock;
 	uint64_t tick_at_us;
 	bool disk_busy;
-	bool dying;          /* the next disk round is cut by a power failure */
-	bool disk_faulty;    /* a call will fail, or did */
-	uint64_t hung_until; /* no disk round ends before */
+	uint64_t disk_since_us; /* that it has been at the present round; 0: at none */
+	bool stalled;           /* … for too long, as the core knows */
+	bool dying;             /* the next disk round is cut by a power failure */
+	bool disk_faulty;       /* a call will fail, or did */
+	uint64_t hung_until;    /* no disk round ends before */
 	struct store_flush *flush;
 	bool flush_done; /* but not told */
 	struct sim_sender senders[SIM_SERVERS_MAX];
@@ -173,6 +175,7 @@ void serve_membership(struct sim_server *v, struct raft_conf *conf, raft_index *
 
 /* disk.c */
 void disk_starts(struct sim_server *v);
+void disk_look(struct sim_server *v); /* does it hang? */
 void disk_work(struct sim_server *v);
 void disk_poll(struct sim_server *v);
 void disk_full(struct sim_server *v, uint64_t room);

@@ -76,6 +76,7 @@ struct sim_plan {
 
 	unsigned disk_min_us, disk_max_us;
 	unsigned slow_disk; /* a sync that takes up to half a second */
+	unsigned stall_us;  /* a round that takes so long hangs */
 	unsigned segment_bytes;
 	unsigned uncommitted_max;
 
