@@ -6,6 +6,7 @@
 #include <string.h>
 #include "virtual.h"
 #include "../src/base/mem.h"
+#include "../src/base/text.h"
 
 #define EVENTS_SHOWN 1000u
 
@@ -14,19 +15,6 @@ struct question {
 	fuse_req_t req;
 	struct fuse_file_info fi;
 };
-
-/* A name may hold anything but '/' and NUL; a line is a line. */
-static void put_escaped(struct buf *b, const char *p, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		unsigned char c = (unsigned char)p[i];
-
-		if (c < 0x20 || c == 0x7f || c == '\\')
-			buf_printf(b, "\\x%02x", c);
-		else
-			buf_put_u8(b, c);
-	}
-}
 
 static const char *kind_name(uint32_t kind)
 {
@@ -68,11 +56,11 @@ static void put_event(const struct mount *m, const struct wire_event *e, struct 
 		return;
 	buf_printf(b, "%llu %s ", (unsigned long long)e->index, kind_name(e->kind));
 	if (has_old)
-		put_escaped(b, old.p, old.len);
+		text_put_escaped(b, old.p, old.len);
 	if (e->old_path.len > 0)
 		buf_printf(b, "%s->%s", has_old ? " " : "", has_path ? " " : "");
 	if (has_path)
-		put_escaped(b, path.p, path.len);
+		text_put_escaped(b, path.p, path.len);
 	buf_printf(b, " v%llu\n", (unsigned long long)e->version);
 }
 

@@ -22,7 +22,7 @@ static void print(const struct ctl *ctl, const char *key, const struct ctl_value
 	if (v == NULL)
 		buf_printf(&line, "None");
 	else /* the newline that `echo` into the file left is not shown a second time */
-		ctl_put_escaped(&line, v->data.data,
+		text_put_escaped(&line, v->data.data,
 		                v->data.len > 0 && v->data.data[v->data.len - 1] == '\n'
 		                        ? v->data.len - 1
 		                        : v->data.len);

@@ -209,7 +209,7 @@ static void print_text(const struct fs_lock *l, const char *key)
 
 	buf_init(&b);
 	if (key != NULL)
-		ctl_put_escaped(&b, key, strlen(key));
+		text_put_escaped(&b, key, strlen(key));
 	else
 		buf_printf(&b, "(inode %" PRIu64 ", no name)", l->ino);
 	buf_printf(&b, "  %s %s", kind_of(l), mode_of(l));

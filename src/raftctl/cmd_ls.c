@@ -92,7 +92,7 @@ static void print_text(const struct listing *l, bool detailed)
 	for (size_t i = 0; i < l->n; i++) {
 		if (detailed)
 			put_long(&b, &l->at[i].attr);
-		ctl_put_escaped(&b, l->at[i].name, l->at[i].len);
+		text_put_escaped(&b, l->at[i].name, l->at[i].len);
 		if (S_ISDIR(l->at[i].attr.mode))
 			buf_put_u8(&b, '/');
 		buf_put_u8(&b, '\n');

@@ -86,7 +86,7 @@ static void print_text(const struct fs_quota *q)
 	struct buf path = {0};
 
 	buf_put_u8(&path, '/');
-	ctl_put_escaped(&path, q->path.p, q->path.len);
+	text_put_escaped(&path, q->path.p, q->path.len);
 	(void)printf("%.*s", (int)path.len, (const char *)path.data);
 	print_use("bytes", q->bytes, q->bytes_max);
 	print_use("inodes", q->inodes, q->inodes_max);

@@ -202,7 +202,7 @@ static void print_key(struct printer *p, const struct key *k, const char *what, 
 		return;
 	}
 	buf_init(&line);
-	ctl_put_escaped(&line, k->path, k->len);
+	text_put_escaped(&line, k->path, k->len);
 	if (what != NULL) {
 		bool is_value = strcmp(what, "value") == 0;
 
@@ -213,7 +213,7 @@ static void print_key(struct printer *p, const struct key *k, const char *what, 
 		/* The newline that `echo` leaves behind would only be noise on every line. */
 		if (is_value && n > 0 && ((const char *)bytes)[n - 1] == '\n')
 			n--;
-		ctl_put_escaped(&line, bytes, n);
+		text_put_escaped(&line, bytes, n);
 	}
 	buf_put_u8(&line, '\n');
 	(void)fwrite(line.data, 1, line.len, stdout);

@@ -32,11 +32,11 @@ static void print_text(const struct wire_event *e)
 	buf_init(&b);
 	buf_printf(&b, "%" PRIu64 " %s ", e->index, kind_name(e->kind));
 	if (e->old_path.len > 0) {
-		ctl_put_escaped(&b, e->old_path.p, e->old_path.len);
+		text_put_escaped(&b, e->old_path.p, e->old_path.len);
 		buf_printf(&b, " -> ");
 	}
 	if (e->path.len > 0)
-		ctl_put_escaped(&b, e->path.p, e->path.len);
+		text_put_escaped(&b, e->path.p, e->path.len);
 	else
 		buf_printf(&b, "(inode %" PRIu64 ")", e->ino);
 	buf_printf(&b, " v%" PRIu64 "\n", e->version);

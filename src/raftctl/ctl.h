@@ -15,6 +15,7 @@
 #include "../base/buf.h"
 #include "../base/err.h"
 #include "../base/op.h"
+#include "../base/text.h"
 #include "../client/client.h"
 #include "../config/config.h"
 
@@ -267,10 +268,6 @@ int ctl_value_put_fd(struct ctl *ctl, const char *key, int fd, struct ctl_condit
 
 /* ---- text.c: for people and for JSON ---- */
 
-bool ctl_is_utf8(const void *p, size_t n);
-/* Bytes as text that stays on one line and does nothing to a terminal: \n \t \r \\ \xNN; UTF-8 as
- * it is. */
-void ctl_put_escaped(struct buf *b, const void *p, size_t n);
 void ctl_put_base64(struct buf *b, const void *p, size_t n);
 /* Member `name` as a string if the bytes are UTF-8, else `name`_base64. */
 void ctl_json_set_bytes(json_t *object, const char *name, const void *p, size_t n);

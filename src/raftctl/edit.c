@@ -97,7 +97,7 @@ static int take_dirent(void *ctx, const struct fs_dirent *d)
 	struct candidates *c = ctx;
 
 	/* A name that would do something to the terminal is left to be typed. */
-	if (!ctl_is_utf8(d->name.p, d->name.len) || memchr(d->name.p, '\x1b', d->name.len) != NULL)
+	if (!text_is_utf8(d->name.p, d->name.len) || memchr(d->name.p, '\x1b', d->name.len) != NULL)
 		return 0;
 	add_candidate(c, d->name.p, d->name.len, S_ISDIR(d->attr.mode) ? "/" : "");
 	return c->n == CANDIDATES_MAX;

@@ -73,7 +73,7 @@ def test_the_mount_shows_the_latest_changes(env, shared):
     (a / "key").write_text("1")
     os.rename(a / "key", a / "a\nb")
     events = (shared.b / ".raft" / "events").read_text()
-    check(f"create {a.name}/key v" in events and f"rename {a.name}/key -> {a.name}/a\\x0ab v" in events, f".raft/events: {events}")
+    check(f"create {a.name}/key v" in events and f"rename {a.name}/key -> {a.name}/a\\nb v" in events, f".raft/events: {events}")
     own = [line for line in events.splitlines() if f" {a.name}/" in line] # others may be at work
     equal(own[-1].split()[1], "rename", "the last line")
 

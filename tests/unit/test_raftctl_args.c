@@ -210,7 +210,7 @@ static void escapes_to(const char *bytes, size_t n, const char *text)
 	struct buf b;
 
 	buf_init(&b);
-	ctl_put_escaped(&b, bytes, n);
+	text_put_escaped(&b, bytes, n);
 	buf_put_u8(&b, 0);
 	ck_assert_str_eq((const char *)b.data, text);
 	buf_free(&b);
@@ -238,12 +238,12 @@ END_TEST
 
 START_TEST(test_utf8_is_told_from_other_bytes)
 {
-	ck_assert(ctl_is_utf8("", 0));
-	ck_assert(ctl_is_utf8("a\0b", 3));
-	ck_assert(ctl_is_utf8("\xf0\x9f\x98\x80", 4));
-	ck_assert(!ctl_is_utf8("\xf0\x9f\x98", 3));
-	ck_assert(!ctl_is_utf8("\x80", 1));
-	ck_assert(!ctl_is_utf8("\xff", 1));
+	ck_assert(text_is_utf8("", 0));
+	ck_assert(text_is_utf8("a\0b", 3));
+	ck_assert(text_is_utf8("\xf0\x9f\x98\x80", 4));
+	ck_assert(!text_is_utf8("\xf0\x9f\x98", 3));
+	ck_assert(!text_is_utf8("\x80", 1));
+	ck_assert(!text_is_utf8("\xff", 1));
 }
 END_TEST
 
