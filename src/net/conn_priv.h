@@ -35,7 +35,7 @@ struct net_conn {
 	void *ctx;
 	char name[NET_NAME_BYTES];
 	uint64_t to_node, peer_id, peer_incarnation;
-	uint32_t version;   /* agreed on */
+	uint32_t version;                 /* agreed on */
 	char peer_address[WIRE_TEXT_MAX]; /* from its hello */
 	struct rfs_err why;               /* why it ended, or is about to */
 

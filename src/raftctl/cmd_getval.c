@@ -23,9 +23,9 @@ static void print(const struct ctl *ctl, const char *key, const struct ctl_value
 		buf_printf(&line, "None");
 	else /* the newline that `echo` into the file left is not shown a second time */
 		text_put_escaped(&line, v->data.data,
-		                v->data.len > 0 && v->data.data[v->data.len - 1] == '\n'
-		                        ? v->data.len - 1
-		                        : v->data.len);
+		                 v->data.len > 0 && v->data.data[v->data.len - 1] == '\n'
+		                         ? v->data.len - 1
+		                         : v->data.len);
 	buf_put_u8(&line, '\n');
 	(void)fwrite(line.data, 1, line.len, stdout);
 	buf_free(&line);

@@ -187,7 +187,8 @@ void receive_install(struct sim_server *v, uint64_t transfer)
 	struct rfs_err err = {0};
 	int rc;
 
-	if (!v->receiver.active || v->receiver.transfer != transfer)
+	/* given up meanwhile, and perhaps begun anew */
+	if (!v->receiver.active || v->receiver.transfer != transfer || !v->receiver.finished)
 		return;
 	fate = raft_snapshot_fate(v->raft, pos);
 	if (fate == RAFT_SNAPSHOT_USELESS) {

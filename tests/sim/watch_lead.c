@@ -122,8 +122,9 @@ static void check_peer(struct sim_server *v, const struct raft_status *st,
 	if (ps.inflight_bytes > v->inflight_max && ps.inflight_bytes > ENTRY_BYTES_MAX)
 		sim_fail(v->sim, "leader %u: %llu bytes are under way to server %u, %u are allowed",
 		         v->at + 1, ull(ps.inflight_bytes), p->at + 1, v->inflight_max);
-	/* who has gone on to a newer term may have dropped what it had in ours */
-	if (ps.match > st->base.index && p->seen.term <= st->term &&
+	/* who has gone on to a newer term may have dropped what it had in ours; who is no member does
+	 * not count, and may have come back with another disk */
+	if (!ps.leaving && ps.match > st->base.index && p->seen.term <= st->term &&
 	    !watch_is_durable(p, ps.match, raft_term_at(v->raft, ps.match)))
 		sim_fail(v->sim, "leader %u believes that server %u holds entry %llu; it does not",
 		         v->at + 1, p->at + 1, ull(ps.match));

@@ -298,8 +298,8 @@ static void copy_dir(const char *from, const char *to)
 	/* RocksDB removes files beside us: what cp has seen may be gone when it opens it. */
 	for (int tries = 0; tries < 100 && status != 0; tries++) {
 		(void)snprintf(command, sizeof(command),
-		               "rm -rf %s && cp -r %s %s 2>/dev/null && rm -f %s/LOCK", to, from, to,
-		               to);
+		               "rm -rf %s && cp -r %s %s 2>/dev/null && rm -f %s/LOCK", to, from,
+		               to, to);
 		status = system(command);
 	}
 	ck_assert_int_eq(status, 0);
