@@ -289,6 +289,7 @@ void server_wipe(struct sim_server *v)
 	v->joins = !operator_trusts_file(s, v) || rng_permille(&s->rng, 500);
 	v->end = END_KILL;
 	s->totals.wiped++;
+	v->lost_its_disk = true;
 	sim_trace(s, "server %u: loses its disk, is now %llx", v->at + 1, ull(v->incarnation));
 	watch_wiped(v);
 	operator_start(s);

@@ -26,9 +26,9 @@
  * simulator. Of the core: 80, 92 (a first message larger than all that may be under way), 97 (what a
  * server had acknowledged before it lost its disk counted when it was added again). Of how
  * incarnations are told apart: 961, 1450, 5899. The others: of the simulator itself. */
-static const uint64_t kept_seeds[] = {20,   40,   80,   92,   93,    97,   262,  313,
-                                      552,  801,  956,  961,  1104,  1279, 1450, 1714,
-                                      1728, 1993, 3802, 5899, 23532, 32737};
+static const uint64_t kept_seeds[] = {20,   40,   80,    92,    93,    97,    262,  313,  552,
+                                      801,  956,  961,   1104,  1279,  1450,  1714, 1728, 1993,
+                                      3802, 5899, 13078, 23532, 32737, 83673, 94575};
 
 struct totals {
 	uint64_t seeds, failed, simulated_us;

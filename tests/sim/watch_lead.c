@@ -109,6 +109,15 @@ static void check_leader(struct sim_server *v, const struct raft_status *st)
 /* One entry at a time may exceed the limit; the largest are configurations. */
 #define ENTRY_BYTES_MAX 2048u
 
+/* Some server is in a newer term. */
+static bool is_followed(const struct sim *s, raft_term term)
+{
+	for (unsigned i = 0; i < s->plan.servers; i++)
+		if (s->servers[i].seen.term > term)
+			return true;
+	return false;
+}
+
 static void check_peer(struct sim_server *v, const struct raft_status *st,
                        const struct sim_server *p)
 {
@@ -122,6 +131,10 @@ static void check_peer(struct sim_server *v, const struct raft_status *st,
 	if (ps.inflight_bytes > v->inflight_max && ps.inflight_bytes > ENTRY_BYTES_MAX)
 		sim_fail(v->sim, "leader %u: %llu bytes are under way to server %u, %u are allowed",
 		         v->at + 1, ull(ps.inflight_bytes), p->at + 1, v->inflight_max);
+	/* what it had said before it lost its disk was true then; a leader that others have followed
+	 * may hear of it late, and counts it for nothing newer */
+	if (p->lost_its_disk && is_followed(v->sim, st->term))
+		return;
 	/* who has gone on to a newer term may have dropped what it had in ours; who is no member does
 	 * not count, and may have come back with another disk */
 	if (!ps.leaving && ps.match > st->base.index && p->seen.term <= st->term &&
