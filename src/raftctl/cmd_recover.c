@@ -169,7 +169,7 @@ static const char details[] =
         "(this "
         "command tells term\nand entry; the higher term counts, then the higher entry), on that "
         "one "
-        "alone, and after the data\nof the lost ones was destroyed. docs/disks.md has the "
+        "alone, and after the data\nof the lost ones was destroyed. docs/recover.md has the "
         "steps.\n\n"
         "  raftctl recover /var/lib/raftfs/1\n"
         "  raftctl recover /var/lib/raftfs/1 --" YES "\n"
