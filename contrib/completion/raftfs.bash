@@ -82,7 +82,7 @@ _raftd() {
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		;;
 	--log-level) mapfile -t COMPREPLY < <(compgen -W "error warn info debug" -- "$word") ;;
-	--id) ;;
+	--id | --listen | --join | --metrics) ;;
 	*) mapfile -t COMPREPLY < <(compgen -W "$(_raftfs_options "$program")" -- "$word") ;;
 	esac
 }

@@ -70,8 +70,13 @@ const struct config_node *config_node_by_id(const struct config *cfg, raft_id id
 /* Whether `host` can be dialled by others: a name, an IPv4 or an IPv6 address; not a wildcard. */
 bool config_host_ok(const char *host);
 
+/* Whether it stands for every address of this machine: 0.0.0.0 or ::. */
+bool config_host_is_any(const char *host);
+
 /* "host:port" or "[v6]:port" into host and port; -EINVAL. */
 int config_parse_endpoint(const char *text, char host[CONFIG_HOST_MAX + 1], uint16_t *port);
+/* The same for a place to listen on: the host may stand for every address. */
+int config_parse_listen(const char *text, char host[CONFIG_HOST_MAX + 1], uint16_t *port);
 /* The reverse, with brackets where needed. */
 void config_format_endpoint(const char *host, uint16_t port, char *out, size_t out_size);
 

@@ -53,7 +53,12 @@ static int parse_port(const char *text, uint16_t *port)
 	return 0;
 }
 
-int config_parse_endpoint(const char *text, char host[CONFIG_HOST_MAX + 1], uint16_t *port)
+bool config_host_is_any(const char *host)
+{
+	return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
+}
+
+static int parse(const char *text, bool any, char host[CONFIG_HOST_MAX + 1], uint16_t *port)
 {
 	const char *start = text, *end, *colon = strrchr(text, ':');
 	char found[CONFIG_HOST_MAX + 1];
@@ -76,13 +81,25 @@ int config_parse_endpoint(const char *text, char host[CONFIG_HOST_MAX + 1], uint
 	memcpy(found, start, n);
 	found[n] = '\0';
 	/* Without brackets nobody can tell where a v6 address ends. */
-	if (bracket != (strchr(found, ':') != NULL) || !config_host_ok(found))
+	if (bracket != (strchr(found, ':') != NULL))
+		return -EINVAL;
+	if (!config_host_ok(found) && !(any && config_host_is_any(found)))
 		return -EINVAL;
 	if (parse_port(colon + 1, &number) != 0)
 		return -EINVAL;
 	memcpy(host, found, n + 1);
 	*port = number;
 	return 0;
+}
+
+int config_parse_endpoint(const char *text, char host[CONFIG_HOST_MAX + 1], uint16_t *port)
+{
+	return parse(text, false, host, port);
+}
+
+int config_parse_listen(const char *text, char host[CONFIG_HOST_MAX + 1], uint16_t *port)
+{
+	return parse(text, true, host, port);
 }
 
 void config_format_endpoint(const char *host, uint16_t port, char *out, size_t out_size)

@@ -80,36 +80,34 @@ static void free_node(struct node *n)
 
 /* ---- start ---- */
 
-/* Where to listen: as told, as the membership says, or as the file does. */
-static int find_address(const struct node *n, const char *told, char host[CONFIG_HOST_MAX + 1],
-                        uint16_t *port, struct rfs_err *err)
+/* Where to listen: as told, as the membership says, or as the file does. Metrics: as told, or as the file says. */
+static int find_self(struct node *n, const struct node_opts *opts, struct rfs_err *err)
 {
 	const struct raft_member *m = raft_conf_member(raft_get_conf(n->raft), n->id);
 	const struct config_node *cn = config_node_by_id(&n->config, n->id);
+	struct config_node *self = &n->self;
 
-	if (told != NULL)
-		return config_parse_endpoint(told, host, port) == 0
+	if (cn != NULL)
+		*self = *cn;
+	if (opts->metrics != NULL &&
+	    config_parse_listen(opts->metrics, self->metrics_host, &self->metrics_port) != 0)
+		return rfs_err_set(err, RFS_ECONFIG, "\"%s\" is not HOST:PORT", opts->metrics);
+	if (opts->listen != NULL)
+		return config_parse_endpoint(opts->listen, self->host, &self->port) == 0
 		               ? 0
-		               : rfs_err_set(err, RFS_ECONFIG, "\"%s\" is not HOST:PORT", told);
-	if (m != NULL && m->address[0] != '\0' &&
-	    config_parse_endpoint(m->address, host, port) == 0 && *port != 0)
+		               : rfs_err_set(err, RFS_ECONFIG, "\"%s\" is not HOST:PORT",
+		                             opts->listen);
+	if (m != NULL && config_parse_endpoint(m->address, self->host, &self->port) == 0)
 		return 0;
-	if (cn == NULL)
-		return rfs_err_set(err, RFS_ECONFIG, "%s: no [[node]] has id %llu", n->config.path,
-		                   ull(n->id));
-	(void)snprintf(host, CONFIG_HOST_MAX + 1, "%s", cn->host);
-	*port = cn->port;
-	return 0;
+	return cn != NULL ? 0
+	                  : rfs_err_set(err, RFS_ECONFIG, "%s: no [[node]] has id %llu",
+	                                n->config.path, ull(n->id));
 }
 
-static int listen_and_identify(struct node *n, const char *told, struct rfs_err *err)
+static int listen_and_identify(struct node *n, struct rfs_err *err)
 {
-	char host[CONFIG_HOST_MAX + 1];
-	uint16_t port;
-	int rc = find_address(n, told, host, &port, err);
+	int rc;
 
-	if (rc != 0)
-		return rc;
 	memcpy(n->identity.cluster, n->config.name, sizeof(n->config.name));
 	n->identity.node_id = n->id;
 	n->identity.incarnation = n->incarnation;
@@ -119,12 +117,12 @@ static int listen_and_identify(struct node *n, const char *told, struct rfs_err 
 	n->limits = NET_LIMITS_DEFAULT;
 	version_applied(n);
 	n->limits.traffic = &n->traffic;
-	rc = net_listen(&n->listener, n->loop, &n->identity, &n->limits, host, port,
+	rc = net_listen(&n->listener, n->loop, &n->identity, &n->limits, n->self.host, n->self.port,
 	                &node_accept_handler, n, err);
 	if (rc != 0)
 		return rc;
 	n->port = net_listener_port(n->listener);
-	config_format_endpoint(host, n->port, n->address, sizeof(n->address));
+	config_format_endpoint(n->self.host, n->port, n->address, sizeof(n->address));
 	(void)snprintf(n->identity.address, sizeof(n->identity.address), "%s", n->address);
 	return 0;
 }
@@ -216,9 +214,11 @@ int node_start(struct node **out, uv_loop_t *loop, const struct node_opts *opts,
 	if (rc == 0)
 		rc = node_recover(n, err);
 	if (rc == 0)
-		rc = web_start(n, config_node_by_id(&n->config, n->id), err);
+		rc = find_self(n, opts, err);
 	if (rc == 0)
-		rc = listen_and_identify(n, opts->listen, err);
+		rc = web_start(n, err);
+	if (rc == 0)
+		rc = listen_and_identify(n, err);
 	if (rc != 0) {
 		wal_close(n->wal);
 		n->wal = NULL;

@@ -21,6 +21,8 @@ struct node_opts {
 	/* "HOST:PORT" to listen on, which is what the others dial; NULL: as the membership says, or
 	 * else the configuration. */
 	const char *listen;
+	/* "HOST:PORT" to serve metrics and the page on; NULL: as the configuration says, if it does. */
+	const char *metrics;
 	/* The server is none of the founders: it waits to be added, whatever the configuration
 	 * lists. */
 	bool join;

@@ -239,6 +239,7 @@ struct node {
 	struct net_identity identity;
 	struct net_limits limits;
 	struct net_listener *listener;
+	struct config_node self; /* where it listens and serves metrics: find_self() */
 	uint16_t port;
 	char address[WIRE_TEXT_MAX];
 	struct node_peer *peers;
@@ -284,7 +285,7 @@ struct node {
 
 	struct node_counts counts;
 	struct net_traffic traffic;
-	struct node_web *web; /* NULL: no metrics_port */
+	struct node_web *web; /* NULL: no metrics */
 
 	/* stopping */
 	bool leaving; /* handing over before it stops */
@@ -471,9 +472,8 @@ void backups_sweep(struct node *n); /* whose client has gone or is silent */
 void backups_stop(struct node *n);
 
 /* web.c */
-/* `self` NULL: not in the file, and so without metrics. */
-int web_start(struct node *n, const struct config_node *self, struct rfs_err *err);
-void web_stop(struct node *n); /* counts in n->closing */
+int web_start(struct node *n, struct rfs_err *err); /* at n->self.metrics_port, if it is not 0 */
+void web_stop(struct node *n);                      /* counts in n->closing */
 
 /* status.c */
 void status_fill(struct node *n, struct wire_status *st);

@@ -26,7 +26,8 @@ static void set_text(json_t *o, const char *name, const char *text)
 
 static json_t *member(const struct node *n, const struct wire_member *m)
 {
-	const struct config_node *at = config_node_by_id(&n->config, m->id);
+	const struct config_node *at =
+	        m->id == n->id ? &n->self : config_node_by_id(&n->config, m->id);
 	char metrics[WEB_ADDRESS_MAX] = "";
 	json_t *o = json_object();
 

@@ -11,13 +11,15 @@ static unsigned long long ull(uint64_t v)
 
 static void tell_leader(struct node *n, const struct raft_notice *note)
 {
+	const char *at = node_address_of(n, note->peer);
+
 	if (note->peer == 0)
 		log_info("no leader known in term %llu", ull(note->term));
 	else if (note->peer == n->id)
 		log_info("leader of term %llu is this node", ull(note->term));
 	else
-		log_info("leader of term %llu is node %llu at %s", ull(note->term), ull(note->peer),
-		         node_address_of(n, note->peer));
+		log_info("leader of term %llu is node %llu%s%s", ull(note->term), ull(note->peer),
+		         at[0] != '\0' ? " at " : "", at);
 }
 
 static void tell_vote(const struct raft_notice *note)

@@ -19,17 +19,12 @@ extern const char _binary_src_metrics_page_html_start[], _binary_src_metrics_pag
 
 /* ---- facts ---- */
 
-static bool is_wildcard(const char *host)
-{
-	return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
-}
-
 void web_address_of(const struct config_node *node, char out[WEB_ADDRESS_MAX])
 {
 	out[0] = '\0';
 	if (node->metrics_port != 0)
-		config_format_endpoint(is_wildcard(node->metrics_host) ? node->host
-		                                                       : node->metrics_host,
+		config_format_endpoint(config_host_is_any(node->metrics_host) ? node->host
+		                                                              : node->metrics_host,
 		                       node->metrics_port, out, WEB_ADDRESS_MAX);
 }
 
@@ -162,18 +157,18 @@ static void on_second(uv_timer_t *t)
 
 /* ---- life ---- */
 
-int web_start(struct node *n, const struct config_node *self, struct rfs_err *err)
+int web_start(struct node *n, struct rfs_err *err)
 {
 	char address[WEB_ADDRESS_MAX];
 	struct node_web *w;
 	int rc;
 
-	if (self == NULL || self->metrics_port == 0)
+	if (n->self.metrics_port == 0)
 		return 0;
 	w = mem_zalloc(sizeof(*w));
 	w->node = n;
 	w->sampled_ms = clock_mono_ms();
-	rc = http_start(&w->http, n->loop, self->metrics_host, self->metrics_port, serve_web, w,
+	rc = http_start(&w->http, n->loop, n->self.metrics_host, n->self.metrics_port, serve_web, w,
 	                err);
 	if (rc != 0) {
 		free(w);
@@ -184,7 +179,7 @@ int web_start(struct node *n, const struct config_node *self, struct rfs_err *er
 	w->second.data = w;
 	(void)uv_timer_start(&w->second, on_second, SECOND_MS, SECOND_MS);
 	n->web = w;
-	web_address_of(self, address);
+	web_address_of(&n->self, address);
 	log_info("metrics and a page at http://%s/", address);
 	return 0;
 }

@@ -27,14 +27,14 @@ struct daemon {
 struct args {
 	const char *cluster;
 	const char *data_dir;
-	const char *join, *listen;
+	const char *join, *listen, *metrics;
 	bool rebuild;
 	raft_id id;
 };
 
 static const char usage_text[] =
-        "usage: raftd [--cluster FILE] --id N [--data-dir DIR] [--listen HOST:PORT] [--rebuild]\n"
-        "       raftd --join HOST:PORT --id N --listen HOST:PORT --data-dir DIR\n"
+        "usage: raftd [--cluster FILE] --id N [OPTION]...\n"
+        "       raftd --join HOST:PORT --id N --listen HOST:PORT --data-dir DIR [OPTION]...\n"
         "\n"
         "Runs node N of the cluster described by FILE (without --cluster: $RAFTFS_CLUSTER, "
         "./cluster.toml,\n"
@@ -47,6 +47,9 @@ static const char usage_text[] =
         "  --listen H:P      where to listen, and what the others dial (default: as the membership "
         "or "
         "the file says)\n"
+        "  --metrics H:P     where to serve metrics and the page (default: metrics_port of the "
+        "file, if it\n"
+        "                    has one; 0.0.0.0:P for every address of this host)\n"
         "  --join HOST:PORT  this server is not in the file: learn from that server which cluster "
         "it "
         "is, and\n"
@@ -89,6 +92,8 @@ static int check_together(const struct args *a)
 	if (a->listen != NULL && (config_parse_endpoint(a->listen, host, &port) != 0 ||
 	                          !config_host_ok(host) || port == 0))
 		return usage_error("--listen wants HOST:PORT that the others can dial", a->listen);
+	if (a->metrics != NULL && config_parse_listen(a->metrics, host, &port) != 0)
+		return usage_error("--metrics wants HOST:PORT to listen on", a->metrics);
 	if (a->join != NULL && config_parse_endpoint(a->join, host, &port) != 0)
 		return usage_error("--join wants HOST:PORT of a server of the cluster", a->join);
 	if (a->join != NULL && a->rebuild)
@@ -104,11 +109,17 @@ static int check_together(const struct args *a)
 static int parse_args(int argc, char **argv, struct args *a)
 {
 	static const struct option options[] = {
-	        {"cluster", required_argument, NULL, 'c'},   {"id", required_argument, NULL, 'i'},
-	        {"data-dir", required_argument, NULL, 'd'},  {"join", required_argument, NULL, 'j'},
-	        {"listen", required_argument, NULL, 'L'},    {"rebuild", no_argument, NULL, 'r'},
-	        {"log-level", required_argument, NULL, 'l'}, {"help", no_argument, NULL, 'h'},
-	        {"version", no_argument, NULL, 'v'},         {NULL, 0, NULL, 0},
+	        {"cluster", required_argument, NULL, 'c'},
+	        {"id", required_argument, NULL, 'i'},
+	        {"data-dir", required_argument, NULL, 'd'},
+	        {"join", required_argument, NULL, 'j'},
+	        {"listen", required_argument, NULL, 'L'},
+	        {"metrics", required_argument, NULL, 'm'},
+	        {"rebuild", no_argument, NULL, 'r'},
+	        {"log-level", required_argument, NULL, 'l'},
+	        {"help", no_argument, NULL, 'h'},
+	        {"version", no_argument, NULL, 'v'},
+	        {NULL, 0, NULL, 0},
 	};
 	enum log_level level;
 	int o;
@@ -119,6 +130,7 @@ static int parse_args(int argc, char **argv, struct args *a)
 		case 'd': a->data_dir = optarg; break;
 		case 'j': a->join = optarg; break;
 		case 'L': a->listen = optarg; break;
+		case 'm': a->metrics = optarg; break;
 		case 'r': a->rebuild = true; break;
 		case 'i':
 			if (!parse_id(optarg, &a->id))
@@ -238,6 +250,7 @@ static int run(struct daemon *d, const struct config *config, const struct args 
 	        .id = a->id,
 	        .data_dir = a->data_dir,
 	        .listen = a->listen,
+	        .metrics = a->metrics,
 	        .join = a->join != NULL || a->rebuild,
 	        .on_fatal = on_fatal,
 	        .on_leader = on_leader,

@@ -312,7 +312,7 @@ class Cluster:
             elif id not in self.nodes or not self.nodes[id].running():
                 self.nodes[id] = Proc(f"raftd {id}", [program("raftd"), "--cluster", self.toml, "--id", id], self.log(id))
 
-    def join(self, id, via=None):
+    def join(self, id, via=None, *more):
         """Start a server that is not in the file and waits to be added; once it is known, start(id) restarts it."""
         if id not in self.ports:
             self.ports[id] = free_ports(1)[0]
@@ -321,7 +321,7 @@ class Cluster:
             self.ids.append(id)
         via = via or next(i for i in self.ids if i != id and self.nodes.get(i) and self.nodes[i].running())
         self.nodes[id] = Proc(f"raftd {id}", [program("raftd"), "--join", self.address(via), "--id", id, "--listen",
-                                              self.address(id), "--data-dir", self.data(id)], self.log(id))
+                                              self.address(id), "--data-dir", self.data(id), *more], self.log(id))
 
     def members(self):
         """id -> (kind, role) as `member list` prints it."""

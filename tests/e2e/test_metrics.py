@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 
 from browser import Browser, chromium
-from harness import TREE, Cluster, check, equal, free_ports, limit, program, run, slow, text_of, wait_for
+from harness import TREE, Cluster, Proc, check, equal, free_ports, limit, program, run, slow, text_of, wait_for
 
 SAMPLE = re.compile(r'^([a-z_]+)(\{([a-z_]+="(?:[^"\\]|\\.)*",?)*\})? (-?[0-9.e+-]+|\+Inf)$')
 GRAFANA = json.loads((TREE / "contrib" / "grafana.json").read_text())
@@ -160,6 +160,29 @@ def test_a_metrics_port_in_use_is_an_error_that_says_so(env):
         done = run([program("raftd"), "--cluster", other, "--id", "1"], env.dir)
         equal(done.returncode, 1, f"exit code: {text_of(done)}")
         check("metrics" in text_of(done) and str(ports[1]) in text_of(done), f"the error: {text_of(done)}")
+
+
+@limit(60)
+def test_a_server_without_a_table_in_the_file_serves_metrics_where_it_is_told(env):
+    with env.cluster() as cluster:
+        port, other = free_ports(2)
+        cluster.join(4, None, "--metrics", f"0.0.0.0:{port}")
+        wait_for(lambda: "waits to be added" in cluster.log(4).read_text(), 10, "node 4 to say that it waits")
+        equal(get(port, "/ready")[0], 503, "/ready of a server that waits to be added")
+        cluster.ctl("member", "add", "4", cluster.address(4))
+        wait_for(lambda: get(port, "/ready")[0] == 200, 10, "node 4 to be ready")
+        equal(samples(get(port, "/metrics")[2])['raftfs_role{role="leader"}'], 0, "a follower's role")
+        def own():
+            return [m["metrics"] for m in json.loads(get(port, "/api/status")[2])["members"] if m["id"] == 4]
+        equal(wait_for(own, 10, "node 4 to be a member"), [f"127.0.0.1:{port}"], "where it says that it is")
+        cluster.stop(1) # what it is told counts more than the file, which says nothing
+        cluster.nodes[1] = Proc("raftd 1", [program("raftd"), "--cluster", cluster.toml, "--id", 1, "--metrics", f"localhost:{other}"], cluster.log(1))
+        wait_for(lambda: "metrics and a page at" in cluster.nodes[1].said(), 10, "node 1 to serve metrics")
+        equal(get(other, "/health")[0], 200, "/health of node 1")
+        for wrong in ("9001", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:70000", ":9001", "::1:9001", ""):
+            done = run([program("raftd"), "--cluster", cluster.toml, "--id", "1", "--metrics", wrong], env.dir)
+            equal(done.returncode, 2, f"exit code with --metrics {wrong!r}: {text_of(done)}")
+            check("--metrics wants HOST:PORT" in text_of(done), f"the error: {text_of(done)}")
 
 
 @limit(120)

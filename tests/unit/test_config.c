@@ -485,10 +485,28 @@ START_TEST(test_what_is_no_endpoint_is_refused)
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		ck_assert_msg(config_parse_endpoint(bad[i], host, &port) == -EINVAL, "%s", bad[i]);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		ck_assert_msg(config_parse_listen(bad[i], host, &port) == -EINVAL, "%s", bad[i]);
 	memset(large, 'h', 256);
 	(void)snprintf(large + 256, sizeof(large) - 256, ":1");
 	ck_assert_int_eq(config_parse_endpoint(large, host, &port), -EINVAL);
 	ck_assert_int_eq(config_parse_endpoint(large + 1, host, &port), 0);
+}
+END_TEST
+
+START_TEST(test_every_address_of_a_host_can_be_listened_on_but_not_dialled)
+{
+	static const char *const any[] = {"0.0.0.0:80", "[::]:80"};
+	char host[CONFIG_HOST_MAX + 1];
+	uint16_t port;
+
+	for (size_t i = 0; i < sizeof(any) / sizeof(any[0]); i++) {
+		ck_assert_int_eq(config_parse_endpoint(any[i], host, &port), -EINVAL);
+		ck_assert_int_eq(config_parse_listen(any[i], host, &port), 0);
+		ck_assert(config_host_is_any(host));
+	}
+	ck_assert_int_eq(config_parse_listen("[::1]:80", host, &port), 0);
+	ck_assert(!config_host_is_any(host));
 }
 END_TEST
 
@@ -525,6 +543,7 @@ int main(void)
 	tcase_add_test(t, test_the_embedded_node_has_a_folder_and_a_configuration);
 	tcase_add_test(t, test_endpoints_come_back_as_they_went_in);
 	tcase_add_test(t, test_what_is_no_endpoint_is_refused);
+	tcase_add_test(t, test_every_address_of_a_host_can_be_listened_on_but_not_dialled);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);
 	srunner_free(r);
