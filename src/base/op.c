@@ -46,6 +46,7 @@ const char *fs_op_name(enum fs_op_kind kind)
 	case FS_OP_COPY: return "copy";
 	case FS_OP_TRIM: return "trim";
 	case FS_OP_QUOTA_SET: return "quota-set";
+	case FS_OP_ADOPT: return "adopt";
 	case FS_OP_LOOKUP: return "lookup";
 	case FS_OP_GETATTR: return "getattr";
 	case FS_OP_READ: return "read";
@@ -121,6 +122,7 @@ static uint32_t kind_version(enum fs_op_kind kind)
 	case FS_OP_LISTXATTR:
 	case FS_OP_SEEK:
 	case FS_OP_QUOTA_SET:
+	case FS_OP_ADOPT:
 	case FS_OP_QUOTA_LIST: return 2;
 	case FS_OP_NONE: break;
 	}
@@ -148,6 +150,8 @@ bool fs_op_grows(const struct fs_op *op)
 	case FS_OP_SETXATTR:
 	case FS_OP_COPY: return true;
 	case FS_OP_WRITE: return op->data_len > 0;
+	case FS_OP_ADOPT:
+		return (op->flags & FS_F_TRUNC) == 0; /* with it the bytes are there already */
 	case FS_OP_FALLOCATE: return op->mode != FS_FALLOC_PUNCH; /* whoever asks wants to know */
 	case FS_OP_NONE:
 	case FS_OP_SESSION_OPEN:
@@ -351,6 +355,21 @@ bool fs_lock_next(struct reader *r, struct fs_lock *l)
 	l->token = reader_u64(r);
 	l->flags = reader_u32(r);
 	l->pid = reader_u32(r);
+	return !r->bad;
+}
+
+void fs_range_put(struct buf *b, const struct fs_range *range)
+{
+	buf_put_u64(b, range->offset);
+	buf_put_u64(b, range->len);
+}
+
+bool fs_range_next(struct reader *r, struct fs_range *range)
+{
+	if (reader_left(r) == 0)
+		return false;
+	range->offset = reader_u64(r);
+	range->len = reader_u64(r);
 	return !r->bad;
 }
 

@@ -18,7 +18,9 @@
 #define FS_WRITE_BYTES_MAX (1u << 20) /* one write, seen entirely or not at all */
 #define FS_READ_BYTES_MAX  (1u << 20)
 #define FS_FILE_BYTES_MAX  (1ull << 40)        /* largest file size; beyond it -EFBIG */
-#define FS_COPY_BYTES_MAX  (1u << 20)          /* copied within the servers by one entry */
+#define FS_COPY_BYTES_MAX  (1u << 20)          /* copied within the servers by one entry … */
+#define FS_ADOPT_BYTES_MAX (16u << 20)         /* … and by one ADOPT */
+#define FS_RANGES_MAX      4096u               /* of an ADOPT */
 #define FS_XATTR_BYTES_MAX 65536u              /* one value; beyond it -E2BIG */
 #define FS_XATTR_VERSION   "user.raft.version" /* readable of every inode, stored of none */
 
@@ -83,6 +85,14 @@ enum fs_op_kind {
 	 * limit. -EBUSY: within another tree, or one is within it; -EXDEV: something in it has a name
 	 * outside; -E2BIG: too much in it already; -EUSERS: too many trees */
 	FS_OP_QUOTA_SET = 25,
+
+	/* The bytes of `ino2`, a file without a name that is this session's (MKNOD, TMPFILE), become those of `ino`, in
+	 * this one entry, and `ino2` is gone. With TRUNC, or where `ino` is empty at apply, they take the place of all
+	 * there was, whatever their number, without being copied. With APPEND they are put behind what is there;
+	 * otherwise data: ranges (fs_range) within `ino2`, in ascending order and apart, which are copied to the same
+	 * place. What is copied is at most FS_ADOPT_BYTES_MAX, else -EFBIG. flags(TRUNC, APPEND, KILL_SUID). value =
+	 * offset of an APPEND. -ESTALE: `ino` is gone, or `ino2` is no such file; with any error it stays */
+	FS_OP_ADOPT = 26, /* ino ino2 data flags */
 
 	/* Reads. */
 	FS_OP_LOOKUP = 64,   /* parent name -> attr; ".." is the directory above */
@@ -256,6 +266,15 @@ struct fs_lock {
 #define FS_LOCK_BYTES 64u
 void fs_lock_put(struct buf *b, const struct fs_lock *l);
 bool fs_lock_next(struct reader *r, struct fs_lock *l); /* false at end or r->bad */
+
+/* A piece of a file, as ADOPT takes them: not empty. */
+struct fs_range {
+	uint64_t offset, len;
+};
+
+#define FS_RANGE_BYTES 16u
+void fs_range_put(struct buf *b, const struct fs_range *range);
+bool fs_range_next(struct reader *r, struct fs_range *range); /* false at end or r->bad */
 
 /* The body of QUOTA_LIST's result. `path` is empty for the whole, without a slash at its front. */
 struct fs_quota {

@@ -299,6 +299,7 @@ static int check_request(const struct wire_request *r)
 	case FS_OP_REMOVEXATTR:
 	case FS_OP_FALLOCATE:
 	case FS_OP_COPY:
+	case FS_OP_ADOPT:
 	case FS_OP_QUOTA_SET: return r->session != 0 && r->seq != 0 ? 0 : -EINVAL;
 	case FS_OP_LOOKUP:
 	case FS_OP_GETATTR:

@@ -26,9 +26,9 @@ struct piece {
 	uint64_t weight;
 };
 
-static int chunk_get(struct store *s, uint64_t ino, uint64_t chunk, struct engine_bytes *v)
+static int chunk_get(struct store *s, uint64_t content, uint64_t chunk, struct engine_bytes *v)
 {
-	struct record_key k = record_key_chunk(ino, chunk);
+	struct record_key k = record_key_chunk(content, chunk);
 	int rc = store_state_get(s, &k, v);
 	const char *bad = rc > 0 ? record_check_chunk(*v) : NULL;
 
@@ -36,11 +36,11 @@ static int chunk_get(struct store *s, uint64_t ino, uint64_t chunk, struct engin
 }
 
 /* Load a chunk into s->chunk; absent: empty. */
-static int chunk_load(struct store *s, uint64_t ino, uint64_t chunk, struct piece *old)
+static int chunk_load(struct store *s, uint64_t content, uint64_t chunk, struct piece *old)
 {
-	struct record_key k = record_key_chunk(ino, chunk);
+	struct record_key k = record_key_chunk(content, chunk);
 	struct engine_bytes v;
-	int rc = chunk_get(s, ino, chunk, &v);
+	int rc = chunk_get(s, content, chunk, &v);
 
 	*old = (struct piece){0};
 	buf_clear(&s->chunk);
@@ -55,7 +55,7 @@ static int chunk_load(struct store *s, uint64_t ino, uint64_t chunk, struct piec
 static int chunk_store(struct store *s, struct store_inode *n, uint64_t chunk, const uint8_t *p,
                        size_t len, const struct piece *old)
 {
-	struct record_key k = record_key_chunk(n->attr.ino, chunk);
+	struct record_key k = record_key_chunk(n->content, chunk);
 
 	while (len > 0 && p[len - 1] == 0)
 		len--;
@@ -70,11 +70,11 @@ struct doomed {
 	size_t len;
 };
 
-static int find_chunks(struct store *s, uint64_t ino, uint64_t from, uint64_t end,
+static int find_chunks(struct store *s, uint64_t content, uint64_t from, uint64_t end,
                        struct doomed **list, size_t *n)
 {
-	struct record_key prefix = record_prefix_of(RECORD_CHUNK, ino),
-	                  first = record_key_chunk(ino, from);
+	struct record_key prefix = record_prefix_of(RECORD_CHUNK, content),
+	                  first = record_key_chunk(content, from);
 	struct store_walk w;
 	size_t cap = 0;
 	int rc;
@@ -96,10 +96,10 @@ static int drop_chunks(struct store *s, struct store_inode *n, uint64_t from, ui
 {
 	struct doomed *list;
 	size_t count;
-	int rc = find_chunks(s, n->attr.ino, from, end, &list, &count);
+	int rc = find_chunks(s, n->content, from, end, &list, &count);
 
 	for (size_t i = 0; i < count && rc == 0; i++) {
-		struct record_key k = record_key_chunk(n->attr.ino, list[i].chunk);
+		struct record_key k = record_key_chunk(n->content, list[i].chunk);
 
 		n->attr.blocks -= blocks_of(list[i].len);
 		rc = store_state_del(s, &k, list[i].weight);
@@ -121,6 +121,15 @@ static void set_size(struct store *s, struct store_inode *n, uint64_t size)
 	n->attr.size = size;
 }
 
+static void take_bytes(struct store_inode *n, const struct store_inode *from)
+{
+	n->attr.size = from->attr.size;
+	n->attr.blocks = from->attr.blocks;
+	n->content = from->content;
+	if (is_small(n->attr.size))
+		memcpy(n->data, from->data, (size_t)n->attr.size);
+}
+
 /* Small content leaves the inode's record for chunk 0. */
 static int move_out(struct store *s, struct store_inode *n)
 {
@@ -136,7 +145,7 @@ static int move_in(struct store *s, struct store_inode *n, size_t size)
 	struct piece old;
 	size_t have;
 
-	if (chunk_load(s, n->attr.ino, 0, &old) != 0)
+	if (chunk_load(s, n->content, 0, &old) != 0)
 		return STORE_FAILED;
 	have = old.len < size ? old.len : size;
 	memset(n->data, 0, size);
@@ -156,7 +165,7 @@ static int cut(struct store *s, struct store_inode *n, uint64_t size)
 		return STORE_FAILED;
 	if (keep == 0)
 		return 0;
-	if (chunk_load(s, n->attr.ino, chunk, &old) != 0)
+	if (chunk_load(s, n->content, chunk, &old) != 0)
 		return STORE_FAILED;
 	return old.len > keep ? chunk_store(s, n, chunk, s->chunk.data, keep, &old) : 0;
 }
@@ -181,6 +190,16 @@ int store_file_resize(struct store *s, struct store_inode *n, uint64_t size)
 	return rc;
 }
 
+void store_file_swap(struct store *s, struct store_inode *a, struct store_inode *b)
+{
+	struct store_inode was = *a;
+
+	store_quota_count(s, a->quota, 0, (int64_t)(b->attr.size - a->attr.size));
+	store_quota_count(s, b->quota, 0, (int64_t)(a->attr.size - b->attr.size));
+	take_bytes(a, b);
+	take_bytes(b, &was);
+}
+
 /* ---- write and read ---- */
 
 static void put_zeros(struct buf *b, size_t n)
@@ -197,7 +216,7 @@ static int write_chunk(struct store *s, struct store_inode *n, uint64_t chunk, s
 	struct piece old = {0};
 	size_t end = at + len;
 
-	if (!fresh && chunk_load(s, n->attr.ino, chunk, &old) != 0)
+	if (!fresh && chunk_load(s, n->content, chunk, &old) != 0)
 		return STORE_FAILED;
 	if (at == 0 && len >= old.len)
 		return chunk_store(s, n, chunk, p, len, &old);
@@ -266,7 +285,7 @@ int store_file_read(struct store *s, const struct store_inode *n, uint64_t offse
 		       have;
 		struct engine_bytes v = {0};
 
-		if (chunk_get(s, n->attr.ino, offset / STORE_CHUNK_BYTES, &v) < 0)
+		if (chunk_get(s, n->content, offset / STORE_CHUNK_BYTES, &v) < 0)
 			return STORE_FAILED;
 		have = v.len > at ? v.len - at : 0;
 		have = have < part ? have : part;
@@ -287,7 +306,7 @@ static int zero_chunk(struct store *s, struct store_inode *n, uint64_t chunk, si
 {
 	struct piece old;
 
-	if (chunk_load(s, n->attr.ino, chunk, &old) != 0)
+	if (chunk_load(s, n->content, chunk, &old) != 0)
 		return STORE_FAILED;
 	if (old.len <= at)
 		return 0;
@@ -321,10 +340,10 @@ int store_file_zero(struct store *s, struct store_inode *n, uint64_t offset, uin
 
 /* The first chunk that is there, or is missing, from `chunk` on. After so many that all are there the rest counts as
  * data: lseek(2) lets a file system overlook holes, and nobody should wait for a walk through a terabyte. */
-static int seek_chunk(struct store *s, uint64_t ino, uint64_t chunk, bool hole, uint64_t *found)
+static int seek_chunk(struct store *s, uint64_t content, uint64_t chunk, bool hole, uint64_t *found)
 {
-	struct record_key prefix = record_prefix_of(RECORD_CHUNK, ino),
-	                  from = record_key_chunk(ino, chunk);
+	struct record_key prefix = record_prefix_of(RECORD_CHUNK, content),
+	                  from = record_key_chunk(content, chunk);
 	uint64_t expected = chunk;
 	struct store_walk w;
 	int rc;
@@ -350,7 +369,7 @@ int store_file_seek(struct store *s, const struct store_inode *n, uint64_t offse
 	*found = hole ? n->attr.size : offset;
 	if (is_small(n->attr.size))
 		return 0;
-	if (seek_chunk(s, n->attr.ino, offset / STORE_CHUNK_BYTES, hole, &chunk) != 0)
+	if (seek_chunk(s, n->content, offset / STORE_CHUNK_BYTES, hole, &chunk) != 0)
 		return STORE_FAILED;
 	if (chunk == UINT64_MAX)
 		return hole ? 0 : -ENXIO;

@@ -27,6 +27,7 @@ int store_inode_load(struct store *s, uint64_t ino, int absent, struct store_ino
 	n->entries = rec.entries;
 	n->xattrs = rec.xattrs;
 	n->quota = rec.quota;
+	n->content = rec.content;
 	n->weight = store_weight(record_key_bytes(&k), v);
 	if (rec.data_len > 0)
 		memcpy(n->data, rec.data, rec.data_len);
@@ -65,6 +66,7 @@ int store_inode_save(struct store *s, struct store_inode *n)
 	        .entries = n->entries,
 	        .xattrs = n->xattrs,
 	        .quota = n->quota,
+	        .content = n->content,
 	        .data = n->data,
 	};
 
@@ -106,6 +108,7 @@ void store_inode_init(struct store *s, struct store_inode *n, const struct store
 	n->entries = n->weight = 0;
 	n->xattrs = 0;
 	n->quota = dir->quota;
+	n->content = n->attr.ino;
 	store_quota_count(s, n->quota, 1, 0);
 }
 

@@ -238,6 +238,7 @@ static int answer(struct store *s, const struct fs_op *op, struct fs_result *res
 	case FS_OP_REMOVEXATTR:
 	case FS_OP_FALLOCATE:
 	case FS_OP_COPY:
+	case FS_OP_ADOPT:
 	case FS_OP_TRIM:
 	case FS_OP_QUOTA_SET: return -EINVAL;
 	}

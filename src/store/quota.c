@@ -57,21 +57,40 @@ static bool exceeds(uint64_t used, uint64_t more, uint64_t max)
 	return max != 0 && more > 0 && (used > max || more > max - used);
 }
 
-int store_quota_check(const struct store *s, uint32_t id, uint64_t inodes, uint64_t bytes)
+static int check_whole(const struct store *s, uint64_t inodes, uint64_t bytes)
 {
-	const struct store_quota *q;
+	const struct store_quota *q = find(s, 0);
 
-	if (s->quotas == NULL)
-		return 0;
-	q = find(s, 0);
-	if (q != NULL && (exceeds(s->m.counts.inodes, inodes, q->r.inodes_max) ||
-	                  exceeds(s->m.counts.bytes, bytes, q->r.bytes_max)))
-		return -ENOSPC;
-	q = id != 0 ? find(s, id) : NULL;
+	return q != NULL && (exceeds(s->m.counts.inodes, inodes, q->r.inodes_max) ||
+	                     exceeds(s->m.counts.bytes, bytes, q->r.bytes_max))
+	               ? -ENOSPC
+	               : 0;
+}
+
+static int check_tree(const struct store *s, uint32_t id, uint64_t inodes, uint64_t bytes)
+{
+	const struct store_quota *q = id != 0 ? find(s, id) : NULL;
+
 	return q != NULL && (exceeds(q->r.inodes, inodes, q->r.inodes_max) ||
 	                     exceeds(q->r.bytes, bytes, q->r.bytes_max))
 	               ? -EDQUOT
 	               : 0;
+}
+
+int store_quota_check(const struct store *s, uint32_t id, uint64_t inodes, uint64_t bytes)
+{
+	int rc = check_whole(s, inodes, bytes);
+
+	return rc == 0 ? check_tree(s, id, inodes, bytes) : rc;
+}
+
+int store_quota_check_moved(const struct store *s, uint32_t id, uint64_t bytes, uint32_t from,
+                            uint64_t freed)
+{
+	uint64_t rest = bytes > freed ? bytes - freed : 0;
+	int rc = check_whole(s, 0, rest);
+
+	return rc == 0 ? check_tree(s, id, 0, id == from ? rest : bytes) : rc;
 }
 
 int store_quota_check_move(const struct store *s, const struct store_inode *n,

@@ -198,6 +198,11 @@ bool record_is_inline(uint32_t mode, uint64_t size)
 	return S_ISLNK(mode) || (S_ISREG(mode) && size <= STORE_INLINE_BYTES);
 }
 
+static bool has_chunks(const struct fs_attr *a)
+{
+	return S_ISREG(a->mode) && !record_is_inline(a->mode, a->size);
+}
+
 void record_put_inode(struct buf *b, const struct record_inode *n)
 {
 	rfs_check(n->data_len == (record_is_inline(n->attr.mode, n->attr.size) ? n->attr.size : 0));
@@ -207,6 +212,8 @@ void record_put_inode(struct buf *b, const struct record_inode *n)
 	          n->quota <= UINT16_MAX);
 	buf_put_u64(b,
 	            n->entries | (uint64_t)n->xattrs << XATTRS_AT | (uint64_t)n->quota << QUOTA_AT);
+	if (has_chunks(&n->attr) && n->content != n->attr.ino)
+		buf_put_u64(b, n->content);
 	buf_put(b, n->data, n->data_len);
 }
 
@@ -249,6 +256,12 @@ const char *record_get_inode(struct engine_bytes v, uint64_t ino, struct record_
 		return "too short";
 	if (reader_left(&r) > STORE_INLINE_BYTES)
 		return "too long";
+	n->content = ino;
+	if (has_chunks(&n->attr) && reader_left(&r) > 0) {
+		n->content = reader_u64(&r);
+		if (r.bad || n->content == ino || n->content == 0)
+			return "not the number of another's content";
+	}
 	n->data_len = (uint32_t)reader_left(&r);
 	n->data = reader_bytes(&r, n->data_len);
 	return check_inode(n, ino);

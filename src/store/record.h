@@ -89,7 +89,8 @@ struct record_inode {
 	uint64_t parent, entries; /* directories */
 	uint32_t xattrs;          /* number of extended attributes, in a record of their own */
 	uint32_t quota;           /* the tree that it counts for; 0: none */
-	const uint8_t *data;      /* small content; borrowed */
+	uint64_t content;    /* the number of its chunks: its own, or that of a file that is gone */
+	const uint8_t *data; /* small content; borrowed */
 	uint32_t data_len;
 };
 void record_put_inode(struct buf *b, const struct record_inode *n);

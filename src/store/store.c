@@ -189,6 +189,7 @@ static int change(struct store *s, const struct store_cmd *cmd, struct fs_result
 	case FS_OP_REMOVEXATTR: return store_op_removexattr(s, op, res);
 	case FS_OP_FALLOCATE: return store_op_fallocate(s, op, res);
 	case FS_OP_COPY: return store_op_copy(s, op, res);
+	case FS_OP_ADOPT: return store_op_adopt(s, op, res);
 	case FS_OP_TRIM: return cmd->session == 0 ? store_linger_trim_old(s, op->size) : -EINVAL;
 	case FS_OP_QUOTA_SET: return store_op_quota_set(s, op, res);
 	case FS_OP_NONE:

@@ -153,7 +153,8 @@ struct store_inode {
 	struct fs_attr attr;
 	uint64_t parent, entries;
 	uint32_t xattrs, quota;
-	uint64_t weight; /* of the record as it is in the engine; 0: none yet */
+	uint64_t content; /* the number under which its chunks stand; docs/store-format.md */
+	uint64_t weight;  /* of the record as it is in the engine; 0: none yet */
 	uint8_t data[STORE_INLINE_BYTES];
 };
 
@@ -183,6 +184,8 @@ int store_file_write(struct store *s, struct store_inode *n, uint64_t offset, co
 int store_file_read(struct store *s, const struct store_inode *n, uint64_t offset, uint64_t len,
                     struct buf *out);
 int store_file_clear(struct store *s, struct store_inode *n); /* remove all chunks */
+/* Exchange the bytes of two files; chunks stay where they are. */
+void store_file_swap(struct store *s, struct store_inode *a, struct store_inode *b);
 /* Make `len` bytes from `offset` on read as zeros, within the size; whole pieces become holes. */
 int store_file_zero(struct store *s, struct store_inode *n, uint64_t offset, uint64_t len);
 /* Where data, or a hole, begins at or behind `offset`, which lies within the size; the end of the file is a hole.
@@ -203,6 +206,9 @@ void store_quota_count(struct store *s, uint32_t id, int64_t inodes, int64_t byt
 /* Whether there is room for so much more: 0, -ENOSPC (the cluster's quota), -EDQUOT (the tree's). What needs no more
  * is always allowed. */
 int store_quota_check(const struct store *s, uint32_t id, uint64_t inodes, uint64_t bytes);
+/* … for so many bytes, where `freed` ones of the tree `from` go at the same time. */
+int store_quota_check_moved(const struct store *s, uint32_t id, uint64_t bytes, uint32_t from,
+                            uint64_t freed);
 /* Whether a name of `n` may stand in the directory `to`: 0, -EXDEV. */
 int store_quota_check_move(const struct store *s, const struct store_inode *n,
                            const struct store_inode *to);
@@ -308,6 +314,7 @@ int store_op_setxattr(struct store *s, const struct fs_op *op, struct fs_result 
 int store_op_removexattr(struct store *s, const struct fs_op *op, struct fs_result *res);
 int store_op_fallocate(struct store *s, const struct fs_op *op, struct fs_result *res);
 int store_op_copy(struct store *s, const struct fs_op *op, struct fs_result *res);
+int store_op_adopt(struct store *s, const struct fs_op *op, struct fs_result *res);
 int store_op_read(struct store *s, const struct fs_op *op, struct fs_result *res); /* every read */
 /* For store_op_read(): into s->out. */
 int store_read_xattr(struct store *s, const struct fs_op *op, struct store_inode *n);

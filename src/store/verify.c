@@ -13,7 +13,7 @@ struct seen {
 	/* from its own record */
 	bool known;
 	struct fs_attr attr;
-	uint64_t parent, entries;
+	uint64_t parent, entries, content;
 	uint32_t xattrs, quota;
 	/* from its extended attributes */
 	uint32_t xattrs_found;
@@ -22,8 +22,8 @@ struct seen {
 	uint8_t type;
 	/* from the names in it */
 	uint64_t names_in, dirs_in;
-	/* from its chunks */
-	uint64_t chunk_blocks, chunk_end;
+	/* from the chunks under its number, and whose content they are */
+	uint64_t chunk_blocks, chunk_end, content_of;
 	uint64_t orphans; /* or lingering */
 	bool below_root;
 	UT_hash_handle hh;
@@ -85,6 +85,7 @@ static const char *see_inode(struct verify *v, const struct store_walk *w)
 	n->entries = r.entries;
 	n->xattrs = r.xattrs;
 	n->quota = r.quota;
+	n->content = r.content;
 	if (n->quota != 0) {
 		if (store_quota_of(v->s, n->quota) == NULL)
 			return "in a tree that is not there";
@@ -310,6 +311,40 @@ static int see_all(struct verify *v)
 
 /* ---- inodes against what others say of them ---- */
 
+static bool has_chunks(const struct seen *n)
+{
+	return n->known && S_ISREG(n->attr.mode) && !record_is_inline(n->attr.mode, n->attr.size);
+}
+
+/* Chunks stand under a file's own number or under that of a file that is gone, and are one file's. */
+static const char *check_content(struct verify *v, struct seen *n)
+{
+	struct seen *c = seen_of(v, n->content);
+
+	if (n->content >= v->s->m.next_ino || (c != n && c->known))
+		return "its content is under a number that nobody left it";
+	if (c->content_of != 0)
+		return "its content is another inode's, too";
+	c->content_of = n->ino;
+	if (c->chunk_end > n->attr.size)
+		return "there are chunks beyond the size";
+	return n->attr.blocks == c->chunk_blocks ? NULL : "the number of blocks is wrong";
+}
+
+static int check_contents(struct verify *v)
+{
+	struct seen *n, *next;
+	const char *bad;
+
+	HASH_ITER (hh, v->inodes, n, next) {
+		bad = has_chunks(n) ? check_content(v, n) : NULL;
+		if (bad != NULL)
+			return store_fail(v->s, RFS_ECORRUPT, "inode %llu: %s",
+			                  (unsigned long long)n->ino, bad);
+	}
+	return 0;
+}
+
 static const char *check_dir(const struct seen *n)
 {
 	if (n->entries != n->names_in)
@@ -327,25 +362,23 @@ static const char *check_dir(const struct seen *n)
 
 static const char *check_file(const struct seen *n)
 {
-	bool chunks = S_ISREG(n->attr.mode) && !record_is_inline(n->attr.mode, n->attr.size);
-
 	if (n->names_in != 0)
 		return "there are names in what is no directory";
 	if (n->attr.nlink != n->names)
 		return "links and names differ in number";
 	if (n->orphans != (n->attr.nlink == 0 ? 1 : 0))
 		return "it has no names and nobody keeps it, or both";
-	if (n->chunk_end > (chunks ? n->attr.size : 0))
-		return "there are chunks beyond the size";
-	if (chunks && n->attr.blocks != n->chunk_blocks)
-		return "the number of blocks is wrong";
 	return NULL;
 }
 
 static const char *check_inode(const struct seen *n)
 {
+	if (n->chunk_end > 0 && n->content_of == 0)
+		return "there are chunks under its number, and no file has them";
 	if (!n->known)
-		return "it is spoken of and does not exist";
+		return n->names + n->names_in + n->orphans + n->xattrs_found == 0
+		               ? NULL
+		               : "it is spoken of and does not exist";
 	if (n->names > 0 && n->type != (n->attr.mode & S_IFMT) >> 12)
 		return "its names say another type";
 	if (n->xattrs != n->xattrs_found)
@@ -440,7 +473,8 @@ int store_verify_telling(struct store *s, void (*told)(void *ctx, uint64_t bytes
 {
 	struct verify v = {.s = s, .told = told, .told_ctx = ctx};
 
-	if (s->fail.code == 0 && see_all(&v) == 0 && check_inodes(&v) == 0 && check_quotas(&v) == 0)
+	if (s->fail.code == 0 && see_all(&v) == 0 && check_contents(&v) == 0 &&
+	    check_inodes(&v) == 0 && check_quotas(&v) == 0)
 		(void)check_totals(&v);
 	free_seen(&v);
 	if (s->fail.code != 0 && err != NULL)
