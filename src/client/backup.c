@@ -7,14 +7,16 @@
 
 #define BACKUP_MAGIC 0x6261636bu
 #define SILENT_MS    10000u /* a node that has begun owes the next chunk within this */
-#define AGAIN_MS     50u    /* after "not now" */
+#define AGAIN_MS     50u    /* after "not now", and after one that was lost */
+#define TRIES_MAX    5u
 
 struct client_backup {
 	uint32_t magic;
 	struct client *client; /* NULL: closed */
 	client_backup_cb cb;
 	void *ctx;
-	uint64_t min_index, deadline_ms;
+	uint64_t min_index, timeout_ms, deadline_ms;
+	unsigned tries; /* that had begun and were lost */
 
 	uint64_t id;
 	struct link *link; /* asked; NULL: nobody, not before again_ms */
@@ -22,7 +24,7 @@ struct client_backup {
 	uint64_t next; /* the chunk that follows */
 	bool over;     /* the last call has been made, or is not wanted */
 	bool calling, ended;
-	struct rfs_err not_now; /* the last one that could not begin said */
+	struct rfs_err not_now; /* why the last one did not begin, or was lost */
 	struct client_backup *prev, *next_backup;
 };
 
@@ -37,6 +39,7 @@ struct client_backup *client_backup(struct client *c, uint64_t min_index, uint64
 	b->cb = cb;
 	b->ctx = ctx;
 	b->min_index = min_index;
+	b->timeout_ms = timeout_ms;
 	b->deadline_ms = client_now(c) + timeout_ms;
 	DL_APPEND2(c->backups, b, prev, next_backup);
 	client_schedule(c);
@@ -95,6 +98,28 @@ static void fail(struct client_backup *b, int code, const char *why)
 	finish(b, &err);
 }
 
+/* What has come is of no use without the rest: only this node has this view of the state. */
+static void again(struct client_backup *b, const char *why)
+{
+	struct client *c = b->client;
+	struct rfs_err err;
+
+	leave(b);
+	(void)rfs_err_set(&b->not_now, -EAGAIN, "%s", why);
+	b->again_ms = client_now(c) + AGAIN_MS;
+	client_schedule(c);
+	if (b->next == 0)
+		return;
+	if (++b->tries >= TRIES_MAX) {
+		fail(b, -ETIMEDOUT, why);
+		return;
+	}
+	b->next = 0;
+	b->deadline_ms = client_now(c) + b->timeout_ms;
+	err = b->not_now; /* the call may end b */
+	call(b, NULL, 0, &err);
+}
+
 /* ---- who is asked ---- */
 
 /* The leader has everything; without one, any node may be new enough. */
@@ -130,7 +155,7 @@ static void work(struct client_backup *b)
 	uint64_t now = client_now(b->client);
 
 	if (b->link != NULL && b->heard_ms + SILENT_MS <= now)
-		fail(b, -ETIMEDOUT, "the node does not send any more");
+		again(b, "the node does not send any more");
 	else if (b->link == NULL && b->deadline_ms <= now)
 		fail(b, -ETIMEDOUT,
 		     b->not_now.code != 0 ? b->not_now.msg : "no node can be asked for a backup");
@@ -193,11 +218,10 @@ void backup_take_part(struct link *l, const struct wire_backup_part *part)
 	if (b == NULL)
 		return;
 	b->heard_ms = client_now(c);
-	if (part->code == RFS_EBUSYLIMIT && b->next == 0) { /* not now, or not there yet */
-		(void)rfs_err_set(&b->not_now, part->code, "%s", part->text);
+	if (part->code == RFS_EBUSYLIMIT ||
+	    part->code == -ETIMEDOUT) { /* not now, or not any more */
 		b->link = NULL;
-		b->again_ms = client_now(c) + AGAIN_MS;
-		client_schedule(c);
+		again(b, part->text);
 	} else if (part->code != 0) {
 		b->link = NULL; /* it has ended it itself */
 		fail(b, part->code, part->text);
@@ -221,12 +245,7 @@ void backup_link_lost(struct link *l, const struct rfs_err *why)
 		if (b->link != l || b->over)
 			continue;
 		b->link = NULL;
-		if (b->next == 0) /* nothing has come: somebody else may be asked */
-			b->again_ms = client_now(c) + AGAIN_MS;
-		else
-			finish(b, why->code != 0
-			                  ? why
-			                  : &(struct rfs_err){-ECONNRESET, "connection lost"});
+		again(b, why->code != 0 ? why->msg : "connection lost");
 	}
 }
 

@@ -129,9 +129,11 @@ void client_recent(struct client *c, uint32_t most, uint64_t timeout_ms, client_
  * (docs/snapshot-format.md), in order. It is at least as new as `min_index`.
  *
  * `cb` is called for each chunk; then once with p NULL: err->code 0 when all have come, or why they
- * have not: -ETIMEDOUT (nobody could begin within `timeout_ms`, or the node has fallen silent),
- * -ECONNRESET …, what the node says. It is not called any more after client_backup_end(), which is
- * to be called in any case, and may be from inside it. */
+ * have not: -ETIMEDOUT (nobody could begin within `timeout_ms`), what the node says. Before, it is
+ * called with p NULL and -EAGAIN when the node went away or fell silent in the middle (err->msg):
+ * what has come is void, and another one, or the same, is asked from the beginning, a few times.
+ * It is not called any more after client_backup_end(), which is to be called in any case, and may
+ * be from inside it. */
 struct client_backup;
 typedef void (*client_backup_cb)(void *ctx, const void *p, size_t n, const struct rfs_err *err);
 struct client_backup *client_backup(struct client *c, uint64_t min_index, uint64_t timeout_ms,

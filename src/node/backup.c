@@ -1,7 +1,8 @@
 /* The whole state for clients that keep a copy of it.
  *
  * A view of the store is opened when the client asks and closed when it has everything, goes away, or is silent for too
- * long. A few chunks are under way at a time, each read in a thread of its own; how fast it goes is up to the client. */
+ * long. A few chunks are under way at a time, each read in a thread of its own; how fast it goes is up to the client,
+ * and, while others write, to sends_pace(). */
 #include "node_priv.h"
 
 #include <errno.h>
@@ -14,8 +15,6 @@
 #include "../store/snapshot.h"
 
 #define BACKUPS_MAX  4u
-#define WINDOW       8u /* chunks sent and not acknowledged */
-#define PATIENCE_MS  30000u
 #define BACKUP_MAGIC 0x6e626b70u
 
 struct node_backup {
@@ -25,8 +24,9 @@ struct node_backup {
 	uint64_t id;
 	struct store_snapshot *sn;
 	uint64_t next, acked; /* chunks sent; taken by the client */
-	uint64_t heard_ms;
+	uint64_t heard_ms, free_at_ms;
 	bool working, ended;
+	uv_timer_t timer; /* until free_at_ms */
 	uv_work_t work;
 	struct buf chunk;
 	int rc;
@@ -50,24 +50,30 @@ static void refuse(struct node_conn *c, uint64_t id, int code, const char *why)
 	put_part(c, &part);
 }
 
-/* Out of the list; a chunk that is being read is waited for. */
-static void end(struct node_backup *b)
+static void timer_closed(uv_handle_t *h)
 {
+	struct node_backup *b = h->data;
 	struct node *n = b->node;
 
-	if (!b->ended) {
-		b->ended = true;
-		DL_DELETE2(n->backups, b, prev, next_backup);
-	}
-	if (b->working)
-		return;
-	store_snapshot_close(b->sn);
-	n->store_uses--;
 	buf_free(&b->chunk);
 	conn_unref(b->conn);
 	b->magic = 0;
 	free(b);
 	node_closed_one(n);
+}
+
+/* Out of the list; a chunk that is being read is waited for. */
+static void end(struct node_backup *b)
+{
+	if (!b->ended) {
+		b->ended = true;
+		DL_DELETE2(b->node->backups, b, prev, next_backup);
+	}
+	if (b->working)
+		return;
+	store_snapshot_close(b->sn);
+	b->node->store_uses--;
+	uv_close((uv_handle_t *)&b->timer, timer_closed);
 }
 
 static void pump(struct node_backup *b);
@@ -108,13 +114,25 @@ static void chunk_read(uv_work_t *w, int status)
 		return;
 	}
 	b->next++;
+	sends_pace(b->node, &b->free_at_ms, b->chunk.len);
 	pump(b);
+}
+
+static void on_timer(uv_timer_t *t)
+{
+	pump(t->data);
 }
 
 static void pump(struct node_backup *b)
 {
-	if (b->working || b->next >= b->acked + WINDOW)
+	uint64_t now = clock_mono_ms();
+
+	if (b->working || b->next >= b->acked + NODE_SNAPSHOT_WINDOW)
 		return;
+	if (now < b->free_at_ms) {
+		(void)uv_timer_start(&b->timer, on_timer, b->free_at_ms - now, 0);
+		return;
+	}
 	b->working = true;
 	b->work.data = b;
 	rfs_check(uv_queue_work(b->node->loop, &b->work, read_chunk, chunk_read) == 0);
@@ -162,6 +180,8 @@ static void begin(struct node *n, struct node_conn *c, const struct wire_backup 
 	b->sn = sn;
 	b->heard_ms = clock_mono_ms();
 	buf_init(&b->chunk);
+	(void)uv_timer_init(n->loop, &b->timer);
+	b->timer.data = b;
 	c->refs++;
 	n->store_uses++;
 	n->closing++;
@@ -204,7 +224,8 @@ void backups_sweep(struct node *n)
 		next = b->next_backup;
 		if (b->conn->net == NULL) {
 			end(b);
-		} else if (n->recv != NULL || clock_mono_ms() - b->heard_ms > PATIENCE_MS) {
+		} else if (n->recv != NULL ||
+		           clock_mono_ms() - b->heard_ms > NODE_SNAPSHOT_PATIENCE_MS) {
 			refuse(b->conn, b->id, -ETIMEDOUT,
 			       n->recv != NULL ? "the node is being sent a snapshot itself"
 			                       : "no word from the client for too long");

@@ -50,7 +50,8 @@
 /* The log is not cut beyond a snapshot that is on its way, unless it would keep so much more. */
 #define NODE_HOLD_BYTES (128u << 20)
 
-/* Snapshots. While clients write, one takes at most this rate. */
+/* Snapshots. While clients write (a change came in of late), one takes at most this rate. */
+#define NODE_SNAPSHOT_BUSY_MS     200u
 #define NODE_SNAPSHOT_WINDOW      4u          /* chunks sent and not yet taken */
 #define NODE_SNAPSHOT_RATE        (24u << 20) /* bytes a second */
 #define NODE_SNAPSHOT_OFFER_MS    250u
@@ -284,6 +285,7 @@ struct node {
 	bool stalled; /* the log's disk hangs */
 
 	struct node_counts counts;
+	uint64_t changed_ms; /* when the last change came in */
 	struct net_traffic traffic;
 	struct node_web *web; /* NULL: no metrics */
 
@@ -353,6 +355,9 @@ void sends_work(struct node *n); /* end those that are void */
 raft_index sends_hold(
         const struct node *n); /* entries above this one are still needed; UINT64_MAX: all may go */
 bool sends_has(const struct node *n, raft_id to);
+/* After `bytes` of a copy of the state: not before *free_at_ms the next, so that whoever writes keeps
+ * most of what the machine can do. */
+void sends_pace(const struct node *n, uint64_t *free_at_ms, size_t bytes);
 void sends_stop(struct node *n);
 
 /* snapshot_recv.c */

@@ -110,15 +110,14 @@ static void put(struct node_send *s, struct node_peer *p, uint64_t seq, const st
 	wire_put_snapshot(peer_out(p), &m);
 }
 
-/* Whoever writes shall keep most of what the machine can do. */
-static void pace(struct node_send *s, size_t bytes)
+void sends_pace(const struct node *n, uint64_t *free_at_ms, size_t bytes)
 {
 	uint64_t now = clock_mono_ms();
 
-	if (s->free_at_ms < now)
-		s->free_at_ms = now;
-	if (s->node->pending.n > 0)
-		s->free_at_ms += bytes * 1000 / NODE_SNAPSHOT_RATE;
+	if (*free_at_ms < now)
+		*free_at_ms = now;
+	if (now < n->changed_ms + NODE_SNAPSHOT_BUSY_MS)
+		*free_at_ms += bytes * 1000 / NODE_SNAPSHOT_RATE;
 }
 
 static void read_chunk(uv_work_t *w)
@@ -152,7 +151,7 @@ static void chunk_read(uv_work_t *w, int status)
 		put(s, p, s->next, &s->chunk);
 		s->next++;
 		s->bytes += s->chunk.len;
-		pace(s, s->chunk.len);
+		sends_pace(s->node, &s->free_at_ms, s->chunk.len);
 		pump(s);
 	}
 }

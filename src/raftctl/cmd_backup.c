@@ -29,11 +29,11 @@ static int open_part(struct making *m)
 		m->fd = STDOUT_FILENO;
 		return 0;
 	}
-	if (snprintf(m->part, sizeof(m->part), "%s.part", m->path) >= (int)sizeof(m->part))
+	if (snprintf(m->part, sizeof(m->part), "%s.XXXXXX.part", m->path) >= (int)sizeof(m->part))
 		return rfs_err_set(&m->err, -ENAMETOOLONG, "%s: path too long", m->path);
-	m->fd = open(m->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	m->fd = mkostemps(m->part, 5, O_CLOEXEC);
 	return m->fd >= 0 ? 0
-	                  : rfs_err_set(&m->err, -errno, "%s: %s", m->part, rfs_strerror(-errno));
+	                  : rfs_err_set(&m->err, -errno, "%s: %s", m->path, rfs_strerror(-errno));
 }
 
 static int write_all(struct making *m, const uint8_t *p, size_t n)
@@ -93,6 +93,22 @@ static void close_part(struct making *m, bool kept)
 
 /* ---- chunks ---- */
 
+/* The node was lost on the way. Nothing takes back what a pipe has got. */
+static void begin_again(struct making *m, const struct rfs_err *why)
+{
+	(void)progress_end(&m->progress);
+	if (m->part[0] == '\0') {
+		(void)rfs_err_set(&m->err, -ECONNRESET, "%s", why->msg);
+		m->done = true;
+		return;
+	}
+	(void)ctl_error(CTL_DONE, "%s; the backup begins again", why->msg);
+	if (ftruncate(m->fd, 0) != 0 || lseek(m->fd, 0, SEEK_SET) != 0)
+		(void)rfs_err_set(&m->err, -errno, "%s: %s", m->path, rfs_strerror(-errno));
+	m->done = m->err.code != 0;
+	m->chunks = m->bytes = 0;
+}
+
 static void on_part(void *ctx, const void *p, size_t n, const struct rfs_err *err)
 {
 	struct making *m = ctx;
@@ -100,6 +116,10 @@ static void on_part(void *ctx, const void *p, size_t n, const struct rfs_err *er
 
 	if (m->err.code != 0) /* of an earlier one */
 		return;
+	if (p == NULL && err->code == -EAGAIN) {
+		begin_again(m, err);
+		return;
+	}
 	if (p == NULL) {
 		m->err = *err;
 		m->done = true;
@@ -192,7 +212,9 @@ static const char details[] =
         "began. FILE comes into\n"
         "being whole or not at all; - is standard output. It consists of checksummed chunks, and "
         "ends with the digest\n"
-        "of the state. 'raftctl check FILE' looks through it.\n"
+        "of the state. 'raftctl check FILE' looks through it. A node that is lost on the way is "
+        "replaced by another\n"
+        "one, and the file begun again; standard output cannot be.\n"
         "\n"
         "  raftctl backup /var/backups/raftfs-$(date +%F)\n"
         "  raftctl backup - | zstd > backup.zst\n"

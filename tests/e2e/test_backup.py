@@ -104,6 +104,73 @@ def test_a_backup_under_load_is_restored_into_a_new_cluster_to_the_digest(env):
         check(first["term"] > 0, "no term")
 
 
+class Writers:
+    """Threads that write small files until the block ends."""
+
+    def __init__(self, path, n=4):
+        self.path, self.stop, self.written = path, threading.Event(), 0
+        self.threads = [threading.Thread(target=self.write, args=(i,)) for i in range(n)]
+
+    def write(self, i):
+        while not self.stop.is_set():
+            (self.path / f"load{i}").write_bytes(b"%d" % self.written * 200)
+            self.written += 1
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        for t in self.threads:
+            t.join()
+
+
+@limit(120)
+def test_a_backup_whose_node_dies_begins_again_with_another_and_is_whole(env):
+    folder = env.dir / "kept"
+    folder.mkdir()
+    with env.cluster() as cluster:
+        mount = cluster.mount()
+        for i in range(4):
+            cluster.ctl("set", "--file", "/dev/stdin", f"random{i}", data=os.urandom(12 << 20))
+        leader = cluster.wait_leader()
+        with Writers(mount.path):
+            made = Proc("backup", [program("raftctl"), "--cluster", cluster.toml, "backup", folder / "backup"], env.dir / "backup.log")
+            wait_for(lambda: sum(p.stat().st_size for p in folder.iterdir()) > 4 << 20, 20, "a part of the backup")
+            cluster.pause(leader) # so that it is not done before the kill
+            check(not (folder / "backup").exists(), "the backup was done before the leader could be stopped")
+        others = [id for id in cluster.ids if id != leader]
+        cluster.wait_leader(others)
+        def agreed():
+            digests = {n["digest"] for n in cluster.status().values()}
+            return len(digests) == 1 and digests.pop()
+        digest = wait_for(agreed, 10, "the others to agree") # nobody writes any more
+        cluster.kill(leader)
+        equal(made.wait(60, "the backup"), 0, f"exit code of backup: {made.said()}")
+        check("the backup begins again" in made.said(), f"it does not say that it begins again: {made.said()}")
+        equal([p.name for p in folder.iterdir()], ["backup"], "what is in the folder")
+        facts = json.loads(cluster.ctl("check", folder / "backup", "--json").stdout)
+        equal(facts["digest"], digest, "the digest of the backup and of the nodes")
+        check(f"digest {digest}" in made.said(), f"what backup said: {made.said()}")
+
+        cluster.start()
+        cluster.wait_ready()
+        leader = cluster.wait_leader()
+        with Writers(mount.path) as writers: # the rate of a copy, while somebody writes
+            before = writers.written
+            said = backup(cluster, folder / "paced")
+            check(said["ms"] > said["bytes"] * 1000 / (24 << 20) / 2, f"{said['bytes']} bytes in {said['ms']} ms, while clients wrote")
+            check(writers.written > before, "nobody could write during the backup")
+            piped = env.dir / "piped" # nothing takes back what a pipe has got
+            made = Proc("backup -", ["sh", "-c", '"$0" --cluster "$1" backup - >"$2"', program("raftctl"), cluster.toml, piped], env.dir / "pipe.log")
+            wait_for(lambda: piped.exists() and piped.stat().st_size > 4 << 20, 20, "a part of the backup")
+            cluster.kill(leader)
+            equal(made.wait(20, "the backup"), 1, f"exit code of backup -: {made.said()}")
+            check("no backup was made" in made.said(), f"what backup - said: {made.said()}")
+
+
 @limit(60)
 def test_the_restored_state_is_to_the_digest_the_one_saved(env):
     kept, again = env.dir / "backup", env.dir / "again"
