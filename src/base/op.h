@@ -140,6 +140,8 @@ enum fs_op_flag {
 	FS_F_NAMES = 1u << 14,
 	FS_F_HOLE = 1u << 15,
 	FS_F_LOCK_UNDO = 1u << 16,
+	/* WRITE, ADOPT: it was written at mtime_ns, if that is before the entry's own time. */
+	FS_F_WRITTEN_BEFORE = 1u << 17,
 };
 
 /* What FS_OP_FALLOCATE does with the range. No room is set aside by any of them. */

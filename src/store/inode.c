@@ -145,12 +145,17 @@ static int64_t later(int64_t now, int64_t old)
 	return old < INT64_MAX ? old + 1 : old;
 }
 
+void store_inode_touch_at(struct store *s, struct store_inode *n, int64_t time_ns, bool content)
+{
+	n->attr.ctime_ns = later(time_ns, n->attr.ctime_ns);
+	if (content)
+		n->attr.mtime_ns = later(time_ns, n->attr.mtime_ns);
+	n->attr.version = s->pos.index;
+}
+
 void store_inode_touch(struct store *s, struct store_inode *n, bool content)
 {
-	n->attr.ctime_ns = later(s->now_ns, n->attr.ctime_ns);
-	if (content)
-		n->attr.mtime_ns = later(s->now_ns, n->attr.mtime_ns);
-	n->attr.version = s->pos.index;
+	store_inode_touch_at(s, n, s->now_ns, content);
 }
 
 void store_result_attr(struct fs_result *res, const struct store_inode *n)

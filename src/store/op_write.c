@@ -105,13 +105,20 @@ int store_op_setattr(struct store *s, const struct fs_op *op, struct fs_result *
 	return 0;
 }
 
+static int64_t time_of(const struct store *s, const struct fs_op *op)
+{
+	bool before = (op->flags & FS_F_WRITTEN_BEFORE) != 0 && op->mtime_ns < s->now_ns;
+
+	return before ? op->mtime_ns : s->now_ns;
+}
+
 int store_end_write(struct store *s, const struct fs_op *op, struct store_inode *n, bool content)
 {
 	if ((op->flags & FS_F_KILL_SUID) != 0)
 		kill_set_id(n);
 	if (store_xattr_drop_privileges(s, n) != 0)
 		return STORE_FAILED;
-	store_inode_touch(s, n, content);
+	store_inode_touch_at(s, n, time_of(s, op), content);
 	if (store_inode_save(s, n) != 0)
 		return STORE_FAILED;
 	emit_modify(s, n);

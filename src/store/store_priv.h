@@ -172,8 +172,9 @@ void store_inode_init(struct store *s, struct store_inode *n, const struct store
 int store_inode_make_root(struct store *s); /* of a new store; saved */
 /* Remove it with all its bytes. */
 int store_inode_free(struct store *s, struct store_inode *n);
-/* Note a change now: ctime, and mtime where the content changed, go up; version. */
+/* Note a change, now or then: ctime, and mtime where the content changed, go up; version. */
 void store_inode_touch(struct store *s, struct store_inode *n, bool content);
+void store_inode_touch_at(struct store *s, struct store_inode *n, int64_t time_ns, bool content);
 
 /* ---- file.c: a regular file's bytes; the inode is the caller's to save ---- */
 

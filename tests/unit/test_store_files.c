@@ -283,6 +283,34 @@ START_TEST(test_write_by_another_user_clears_set_id_bits_if_asked)
 }
 END_TEST
 
+static int64_t mtime_of_write(uint64_t ino, int64_t written_ns)
+{
+	const struct fs_op op = {
+	        .kind = FS_OP_WRITE,
+	        .ino = ino,
+	        .flags = FS_F_WRITTEN_BEFORE,
+	        .mtime_ns = written_ns,
+	        .data = "x",
+	        .data_len = 1,
+	};
+
+	ck_assert_int_eq(kit_do(&k, &op), 0);
+	ck_assert_int_eq(k.res.attr.ctime_ns, k.res.attr.mtime_ns);
+	return k.res.attr.mtime_ns;
+}
+
+START_TEST(test_a_write_may_say_when_it_was_made_but_not_in_the_future_and_not_before_others)
+{
+	uint64_t ino = kit_file(&k, FS_ROOT_INO, "f");
+
+	k.time_ns = 50000;
+	ck_assert_int_eq(mtime_of_write(ino, 40000), 40000);
+	ck_assert_int_eq(mtime_of_write(ino, 30000), 40001);
+	k.time_ns = 60000;
+	ck_assert_int_eq(mtime_of_write(ino, 70000), 60000);
+}
+END_TEST
+
 START_TEST(test_get_gives_the_first_mebibyte)
 {
 	static uint8_t data[FS_WRITE_BYTES_MAX];
@@ -311,6 +339,9 @@ int main(void)
 	tcase_add_test(tc, test_sizes_have_limits);
 	tcase_add_test(tc, test_removed_file_takes_its_chunks_along);
 	tcase_add_test(tc, test_write_by_another_user_clears_set_id_bits_if_asked);
+	tcase_add_test(
+	        tc,
+	        test_a_write_may_say_when_it_was_made_but_not_in_the_future_and_not_before_others);
 	tcase_add_test(tc, test_get_gives_the_first_mebibyte);
 	suite_add_tcase(s, tc);
 	return kit_run(s);
