@@ -18,52 +18,75 @@ bool fs_op_is_write(enum fs_op_kind kind)
 	return kind > FS_OP_NONE && kind < FS_OP_LOOKUP;
 }
 
+/* What there is to know of each kind. */
+static const struct op_info {
+	const char *name;
+	uint32_t version; /* of the protocol, that brought it */
+	enum fs_op_by by;
+	bool grows; /* or may */
+} infos[] = {
+        /* clang-format off */
+	[FS_OP_NONE] = {"none", UINT32_MAX, FS_BY_SERVER, false},
+	[FS_OP_SESSION_OPEN] = {"session-open", 1, FS_BY_STRANGER, false},
+	[FS_OP_SESSION_CLOSE] = {"session-close", 1, FS_BY_SESSION, false},
+	[FS_OP_SESSION_EXPIRE] = {"session-expire", 1, FS_BY_SERVER, false},
+	[FS_OP_MKNOD] = {"create", 1, FS_BY_SESSION, true},
+	[FS_OP_LINK] = {"link", 1, FS_BY_SESSION, true},
+	[FS_OP_UNLINK] = {"unlink", 1, FS_BY_SESSION, false},
+	[FS_OP_RMDIR] = {"rmdir", 1, FS_BY_SESSION, false},
+	[FS_OP_RENAME] = {"rename", 1, FS_BY_SESSION, false},
+	[FS_OP_SETATTR] = {"setattr", 1, FS_BY_SESSION, false},
+	[FS_OP_WRITE] = {"write", 1, FS_BY_SESSION, true},
+	[FS_OP_RELEASE] = {"release", 1, FS_BY_SESSION, false},
+	[FS_OP_PUT] = {"put", 1, FS_BY_SESSION, true},
+	[FS_OP_DELETE] = {"delete", 1, FS_BY_SESSION, false},
+	[FS_OP_LOCK] = {"lock", 2, FS_BY_SESSION, false},
+	[FS_OP_UNLOCK] = {"unlock", 2, FS_BY_SESSION, false},
+	[FS_OP_LOCK_CANCEL] = {"lock-cancel", 2, FS_BY_SESSION, false},
+	[FS_OP_LOCK_BREAK] = {"lock-break", 2, FS_BY_SESSION, false},
+	[FS_OP_SETXATTR] = {"setxattr", 2, FS_BY_SESSION, true},
+	[FS_OP_REMOVEXATTR] = {"removexattr", 2, FS_BY_SESSION, false},
+	[FS_OP_FALLOCATE] = {"fallocate", 2, FS_BY_SESSION, true},
+	[FS_OP_COPY] = {"copy", 2, FS_BY_SESSION, true},
+	[FS_OP_TRIM] = {"trim", 2, FS_BY_SERVER, false},
+	[FS_OP_TXN] = {"transaction", 2, FS_BY_SESSION, true},
+	[FS_OP_QUOTA_SET] = {"quota-set", 2, FS_BY_SESSION, false},
+	[FS_OP_ADOPT] = {"adopt", 2, FS_BY_SESSION, true},
+	[FS_OP_LOOKUP] = {"lookup", 1, FS_BY_ANYONE, false},
+	[FS_OP_GETATTR] = {"getattr", 1, FS_BY_ANYONE, false},
+	[FS_OP_READ] = {"read", 1, FS_BY_ANYONE, false},
+	[FS_OP_READLINK] = {"readlink", 1, FS_BY_ANYONE, false},
+	[FS_OP_READDIR] = {"readdir", 1, FS_BY_ANYONE, false},
+	[FS_OP_STATFS] = {"statfs", 1, FS_BY_ANYONE, false},
+	[FS_OP_GET] = {"get", 1, FS_BY_ANYONE, false},
+	[FS_OP_RESOLVE] = {"resolve", 1, FS_BY_ANYONE, false},
+	[FS_OP_LOCK_TEST] = {"lock-test", 2, FS_BY_ANYONE, false},
+	[FS_OP_LOCK_AWAIT] = {"lock-await", 2, FS_BY_ANYONE, false},
+	[FS_OP_LOCK_LIST] = {"lock-list", 2, FS_BY_ANYONE, false},
+	[FS_OP_GETXATTR] = {"getxattr", 2, FS_BY_ANYONE, false},
+	[FS_OP_LISTXATTR] = {"listxattr", 2, FS_BY_ANYONE, false},
+	[FS_OP_SEEK] = {"seek", 2, FS_BY_ANYONE, false},
+	[FS_OP_QUOTA_LIST] = {"quota-list", 2, FS_BY_ANYONE, false},
+        /* clang-format on */
+};
+
+static const struct op_info *info_of(enum fs_op_kind kind)
+{
+	static const struct op_info unknown = {"?", UINT32_MAX, FS_BY_SERVER, false};
+
+	return (size_t)kind < sizeof(infos) / sizeof(infos[0]) && infos[kind].name != NULL
+	               ? &infos[kind]
+	               : &unknown;
+}
+
 const char *fs_op_name(enum fs_op_kind kind)
 {
-	switch (kind) {
-	case FS_OP_NONE: return "none";
-	case FS_OP_SESSION_OPEN: return "session-open";
-	case FS_OP_SESSION_CLOSE: return "session-close";
-	case FS_OP_SESSION_EXPIRE: return "session-expire";
-	case FS_OP_MKNOD: return "create";
-	case FS_OP_LINK: return "link";
-	case FS_OP_UNLINK: return "unlink";
-	case FS_OP_RMDIR: return "rmdir";
-	case FS_OP_RENAME: return "rename";
-	case FS_OP_SETATTR: return "setattr";
-	case FS_OP_WRITE: return "write";
-	case FS_OP_RELEASE: return "release";
-	case FS_OP_PUT: return "put";
-	case FS_OP_DELETE: return "delete";
-	case FS_OP_TXN: return "transaction";
-	case FS_OP_LOCK: return "lock";
-	case FS_OP_UNLOCK: return "unlock";
-	case FS_OP_LOCK_CANCEL: return "lock-cancel";
-	case FS_OP_LOCK_BREAK: return "lock-break";
-	case FS_OP_SETXATTR: return "setxattr";
-	case FS_OP_REMOVEXATTR: return "removexattr";
-	case FS_OP_FALLOCATE: return "fallocate";
-	case FS_OP_COPY: return "copy";
-	case FS_OP_TRIM: return "trim";
-	case FS_OP_QUOTA_SET: return "quota-set";
-	case FS_OP_ADOPT: return "adopt";
-	case FS_OP_LOOKUP: return "lookup";
-	case FS_OP_GETATTR: return "getattr";
-	case FS_OP_READ: return "read";
-	case FS_OP_READLINK: return "readlink";
-	case FS_OP_READDIR: return "readdir";
-	case FS_OP_STATFS: return "statfs";
-	case FS_OP_GET: return "get";
-	case FS_OP_RESOLVE: return "resolve";
-	case FS_OP_LOCK_TEST: return "lock-test";
-	case FS_OP_LOCK_AWAIT: return "lock-await";
-	case FS_OP_LOCK_LIST: return "lock-list";
-	case FS_OP_GETXATTR: return "getxattr";
-	case FS_OP_LISTXATTR: return "listxattr";
-	case FS_OP_SEEK: return "seek";
-	case FS_OP_QUOTA_LIST: return "quota-list";
-	}
-	return "?";
+	return info_of(kind)->name;
+}
+
+enum fs_op_by fs_op_by(enum fs_op_kind kind)
+{
+	return info_of(kind)->by;
 }
 
 /* Flags by the version that brought them. A new one stands in the mask of the version in work. */
@@ -81,57 +104,9 @@ static uint32_t flags_that_count(const struct fs_op *op)
 	return op->kind == FS_OP_READDIR ? op->flags & ~(uint32_t)FS_F_NAMES : op->flags;
 }
 
-static uint32_t kind_version(enum fs_op_kind kind)
-{
-	switch (kind) {
-	case FS_OP_SESSION_OPEN:
-	case FS_OP_SESSION_CLOSE:
-	case FS_OP_SESSION_EXPIRE:
-	case FS_OP_MKNOD:
-	case FS_OP_LINK:
-	case FS_OP_UNLINK:
-	case FS_OP_RMDIR:
-	case FS_OP_RENAME:
-	case FS_OP_SETATTR:
-	case FS_OP_WRITE:
-	case FS_OP_RELEASE:
-	case FS_OP_PUT:
-	case FS_OP_DELETE:
-	case FS_OP_LOOKUP:
-	case FS_OP_GETATTR:
-	case FS_OP_READ:
-	case FS_OP_READLINK:
-	case FS_OP_READDIR:
-	case FS_OP_STATFS:
-	case FS_OP_GET:
-	case FS_OP_RESOLVE: return 1;
-	case FS_OP_LOCK:
-	case FS_OP_UNLOCK:
-	case FS_OP_LOCK_CANCEL:
-	case FS_OP_LOCK_BREAK:
-	case FS_OP_TXN:
-	case FS_OP_TRIM:
-	case FS_OP_LOCK_TEST:
-	case FS_OP_LOCK_AWAIT:
-	case FS_OP_LOCK_LIST:
-	case FS_OP_SETXATTR:
-	case FS_OP_REMOVEXATTR:
-	case FS_OP_FALLOCATE:
-	case FS_OP_COPY:
-	case FS_OP_GETXATTR:
-	case FS_OP_LISTXATTR:
-	case FS_OP_SEEK:
-	case FS_OP_QUOTA_SET:
-	case FS_OP_ADOPT:
-	case FS_OP_QUOTA_LIST: return 2;
-	case FS_OP_NONE: break;
-	}
-	return UINT32_MAX;
-}
-
 uint32_t fs_op_protocol(const struct fs_op *op)
 {
-	uint32_t version = kind_version(op->kind), flags = flags_that_count(op);
+	uint32_t version = info_of(op->kind)->version, flags = flags_that_count(op);
 
 	if ((flags & ~(FS_FLAGS_1 | FS_FLAGS_2)) != 0)
 		return UINT32_MAX;
@@ -142,51 +117,11 @@ uint32_t fs_op_protocol(const struct fs_op *op)
 
 bool fs_op_grows(const struct fs_op *op)
 {
-	switch (op->kind) {
-	case FS_OP_MKNOD:
-	case FS_OP_LINK:
-	case FS_OP_PUT:
-	case FS_OP_TXN: /* which may free some, too */
-	case FS_OP_SETXATTR:
-	case FS_OP_COPY: return true;
-	case FS_OP_WRITE: return op->data_len > 0;
-	case FS_OP_ADOPT:
-		return (op->flags & FS_F_TRUNC) == 0; /* with it the bytes are there already */
-	case FS_OP_FALLOCATE: return op->mode != FS_FALLOC_PUNCH; /* whoever asks wants to know */
-	case FS_OP_NONE:
-	case FS_OP_SESSION_OPEN:
-	case FS_OP_SESSION_CLOSE:
-	case FS_OP_SESSION_EXPIRE:
-	case FS_OP_UNLINK:
-	case FS_OP_RMDIR:
-	case FS_OP_RENAME:
-	case FS_OP_SETATTR: /* a hole takes no room */
-	case FS_OP_REMOVEXATTR:
-	case FS_OP_RELEASE:
-	case FS_OP_DELETE:
-	case FS_OP_LOCK:
-	case FS_OP_UNLOCK:
-	case FS_OP_LOCK_CANCEL:
-	case FS_OP_LOCK_BREAK:
-	case FS_OP_TRIM:
-	case FS_OP_LOOKUP:
-	case FS_OP_GETATTR:
-	case FS_OP_READ:
-	case FS_OP_READLINK:
-	case FS_OP_READDIR:
-	case FS_OP_STATFS:
-	case FS_OP_GET:
-	case FS_OP_RESOLVE:
-	case FS_OP_LOCK_TEST:
-	case FS_OP_LOCK_AWAIT:
-	case FS_OP_LOCK_LIST:
-	case FS_OP_GETXATTR:
-	case FS_OP_LISTXATTR:
-	case FS_OP_SEEK:
-	case FS_OP_QUOTA_SET:
-	case FS_OP_QUOTA_LIST: break;
-	}
-	return false;
+	if (op->kind == FS_OP_WRITE)
+		return op->data_len > 0;
+	if (op->kind == FS_OP_FALLOCATE)
+		return op->mode != FS_FALLOC_PUNCH; /* whoever asks wants to know */
+	return info_of(op->kind)->grows;
 }
 
 static const char *put_tail(char **tail, const void *p, size_t n)

@@ -216,6 +216,15 @@ bool fs_op_is_write(enum fs_op_kind kind);
 bool fs_op_grows(const struct fs_op *op);
 const char *fs_op_name(enum fs_op_kind kind); /* "write"; "?" for an unknown number */
 
+/* Who may ask for it. */
+enum fs_op_by {
+	FS_BY_SERVER,   /* nobody but the leader itself; also of unknown numbers */
+	FS_BY_STRANGER, /* a client that names no session */
+	FS_BY_SESSION,  /* a client in a session, with a number that tells a repeat */
+	FS_BY_ANYONE,   /* any client: reads */
+};
+enum fs_op_by fs_op_by(enum fs_op_kind kind);
+
 /* The protocol version from which on `op` means what it means here; UINT32_MAX if this program
  * knows no such kind or flag. Decides by kind and flags alone: a new field counts only under a kind
  * or a flag of its own version, since older nodes drop it. */

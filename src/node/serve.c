@@ -275,53 +275,16 @@ static void read_local(struct node *n, struct node_conn *c, const struct wire_re
 	serve_reply(c, r->id, &res);
 }
 
-/* What a client may ask for: 0, or the errno that answers it. */
-static int check_request(const struct wire_request *r)
+/* What a client may ask for. */
+static bool may_ask(const struct wire_request *r)
 {
-	switch (r->op.kind) {
-	case FS_OP_SESSION_OPEN: return r->session == 0 ? 0 : -EINVAL;
-	case FS_OP_SESSION_CLOSE:
-	case FS_OP_MKNOD:
-	case FS_OP_LINK:
-	case FS_OP_UNLINK:
-	case FS_OP_RMDIR:
-	case FS_OP_RENAME:
-	case FS_OP_SETATTR:
-	case FS_OP_WRITE:
-	case FS_OP_RELEASE:
-	case FS_OP_PUT:
-	case FS_OP_DELETE:
-	case FS_OP_TXN:
-	case FS_OP_LOCK:
-	case FS_OP_UNLOCK:
-	case FS_OP_LOCK_CANCEL:
-	case FS_OP_LOCK_BREAK:
-	case FS_OP_SETXATTR:
-	case FS_OP_REMOVEXATTR:
-	case FS_OP_FALLOCATE:
-	case FS_OP_COPY:
-	case FS_OP_ADOPT:
-	case FS_OP_QUOTA_SET: return r->session != 0 && r->seq != 0 ? 0 : -EINVAL;
-	case FS_OP_LOOKUP:
-	case FS_OP_GETATTR:
-	case FS_OP_READ:
-	case FS_OP_READLINK:
-	case FS_OP_READDIR:
-	case FS_OP_STATFS:
-	case FS_OP_GET:
-	case FS_OP_RESOLVE:
-	case FS_OP_LOCK_TEST:
-	case FS_OP_LOCK_AWAIT:
-	case FS_OP_LOCK_LIST:
-	case FS_OP_GETXATTR:
-	case FS_OP_LISTXATTR:
-	case FS_OP_SEEK:
-	case FS_OP_QUOTA_LIST: return 0;
-	case FS_OP_NONE:
-	case FS_OP_SESSION_EXPIRE: /* the leader's own */
-	case FS_OP_TRIM: break;
+	switch (fs_op_by(r->op.kind)) {
+	case FS_BY_STRANGER: return r->session == 0;
+	case FS_BY_SESSION: return r->session != 0 && r->seq != 0;
+	case FS_BY_ANYONE: return true;
+	case FS_BY_SERVER: break;
 	}
-	return -EINVAL;
+	return false;
 }
 
 static void take_request(struct node *n, struct node_conn *c, const struct wire_request *r)
@@ -332,7 +295,7 @@ static void take_request(struct node *n, struct node_conn *c, const struct wire_
 	        .lowest = r->lowest,
 	        .op = &r->op,
 	};
-	int rc = check_request(r);
+	int rc = may_ask(r) ? 0 : -EINVAL;
 
 	if (rc == 0 && r->op.kind == FS_OP_LOCK_AWAIT) {
 		locks_take_await(n, c, r);

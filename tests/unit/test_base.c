@@ -201,6 +201,25 @@ START_TEST(test_dirents_come_back_and_a_cut_one_is_noticed)
 }
 END_TEST
 
+START_TEST(test_clients_may_ask_for_what_is_theirs)
+{
+	ck_assert_int_eq(fs_op_by(FS_OP_SESSION_OPEN), FS_BY_STRANGER);
+	ck_assert_int_eq(fs_op_by(FS_OP_WRITE), FS_BY_SESSION);
+	ck_assert_int_eq(fs_op_by(FS_OP_READ), FS_BY_ANYONE);
+	ck_assert_int_eq(fs_op_by(FS_OP_SESSION_EXPIRE), FS_BY_SERVER);
+	ck_assert_int_eq(fs_op_by((enum fs_op_kind)23),
+	                 FS_BY_SERVER); /* a number that was never given */
+	ck_assert_int_eq(fs_op_by((enum fs_op_kind)100000), FS_BY_SERVER);
+	ck_assert_str_eq(fs_op_name((enum fs_op_kind)23), "?");
+	for (int kind = 1; kind < 128; kind++) {
+		enum fs_op_by by = fs_op_by((enum fs_op_kind)kind);
+
+		ck_assert(by != FS_BY_ANYONE || !fs_op_is_write((enum fs_op_kind)kind));
+		ck_assert(by != FS_BY_SESSION || fs_op_is_write((enum fs_op_kind)kind));
+	}
+}
+END_TEST
+
 START_TEST(test_log_levels_have_names)
 {
 	enum log_level level;
@@ -228,6 +247,7 @@ int main(void)
 	tcase_add_test(t, test_op_copy_owns_all_it_points_to);
 	tcase_add_test(t, test_an_operation_has_the_version_of_its_newest_part);
 	tcase_add_test(t, test_dirents_come_back_and_a_cut_one_is_noticed);
+	tcase_add_test(t, test_clients_may_ask_for_what_is_theirs);
 	tcase_add_test(t, test_log_levels_have_names);
 	suite_add_tcase(s, t);
 	srunner_run_all(sr, CK_ENV);
