@@ -73,7 +73,6 @@ static int apply_one(struct node *n, const struct raft_entry *e, struct rfs_err 
 static int apply_piece(struct node *n, raft_index upto, struct rfs_err *err)
 {
 	raft_index next = store_applied(n->store).index + 1;
-	uint64_t bytes = 0;
 	ssize_t got;
 	int rc;
 
@@ -87,12 +86,13 @@ static int apply_piece(struct node *n, raft_index upto, struct rfs_err *err)
 		return (int)got;
 	rfs_check(got > 0);
 	for (ssize_t i = 0; i < got; i++) {
-		bytes += n->scratch[i].len;
 		rc = apply_one(n, &n->scratch[i], err);
 		if (rc != 0)
 			return rc;
+		if (store_batch_bytes(n->store) >= NODE_TURN_BATCH_BYTES)
+			break;
 	}
-	return space_save(n, bytes, err);
+	return space_save(n, err);
 }
 
 void apply_committed(struct node *n)

@@ -32,6 +32,7 @@
 #define NODE_COMMIT_DELAY_MS       10u /* an idle leader tells followers of a commit this late */
 #define NODE_TURN_APPLY_MAX        1024u /* entries applied before the loop looks at the network again */
 #define NODE_TURN_APPLY_BYTES      (4u << 20)
+#define NODE_TURN_BATCH_BYTES      (16u << 20) /* … or changed by them: a few may copy a lot */
 #define NODE_SEGMENT_BYTES         (16u << 20)
 #define NODE_CACHE_BYTES           (32u << 20)
 #define NODE_CLIENT_REQUESTS_MAX                                                                   \
@@ -449,8 +450,8 @@ void space_log_news(struct node *n, int space);                             /* w
 void space_heard(struct node *n, const struct wire_room *r);
 /* A leader's answer to a change for which there is no room: -ENOSPC, certainly not done; else 0. */
 int space_judge(struct node *n, const struct wire_request *r);
-/* store_commit() after `bytes` of entries; without room for them they stay in memory. */
-int space_save(struct node *n, uint64_t bytes, struct rfs_err *err);
+/* store_commit(); without room the batch stays in memory. */
+int space_save(struct node *n, struct rfs_err *err);
 bool space_may_apply(const struct node *n); /* not too much has stayed in memory */
 void space_applied(struct node *n, const struct fs_op *op);
 bool space_is_tight(const struct node *n); /* give back early what can be given back */

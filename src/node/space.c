@@ -323,7 +323,7 @@ bool space_may_apply(const struct node *n)
 	return n->space.unsaved_bytes <= UNSAVED_BYTES_MAX;
 }
 
-int space_save(struct node *n, uint64_t bytes, struct rfs_err *err)
+int space_save(struct node *n, struct rfs_err *err)
 {
 	struct node_space *s = &n->space;
 	int rc = store_commit(n->store, err);
@@ -335,7 +335,7 @@ int space_save(struct node *n, uint64_t bytes, struct rfs_err *err)
 	}
 	if (rc != -ENOSPC)
 		return rc;
-	s->unsaved_bytes += bytes > 0 ? bytes : 1;
+	s->unsaved_bytes = store_batch_bytes(n->store);
 	if (now - s->said_ms >= SAID_MS) {
 		s->said_ms = now;
 		log_error("disk full: %s; kept in memory until there is room (the log has it)",
@@ -368,7 +368,7 @@ static void on_watch(uv_timer_t *t)
 	stall_look(n);
 	look(n);
 	if (n->space.unsaved_bytes > 0) {
-		if (space_save(n, 0, &err) != 0)
+		if (space_save(n, &err) != 0)
 			node_fail(n, &err);
 		uv_async_send(&n->again);
 	}

@@ -33,7 +33,8 @@ struct engine_vtable {
 	           struct rfs_err *err);
 	int (*del)(struct store_engine *e, struct engine_bytes key, struct rfs_err *err);
 	int (*commit)(struct store_engine *e, struct rfs_err *err);
-	void (*rollback)(struct store_engine *e); /* forget the batch */
+	void (*rollback)(struct store_engine *e);        /* forget the batch */
+	uint64_t (*batch_bytes)(struct store_engine *e); /* that it takes in memory */
 	/* Make durable all that has been committed. */
 	int (*flush)(struct store_engine *e, struct rfs_err *err);
 	/* The same, for what was committed before the call, from a thread of its own while the

@@ -153,6 +153,11 @@ static void mem_rollback(struct store_engine *e)
 	kvmap_clear(&mem_of(e)->batch);
 }
 
+static uint64_t mem_batch_bytes(struct store_engine *e)
+{
+	return mem_of(e)->batch.bytes;
+}
+
 static int mem_flush(struct store_engine *e, struct rfs_err *err)
 {
 	struct engine_mem *m = mem_of(e);
@@ -299,6 +304,7 @@ static const struct engine_vtable mem_vtable = {
         .del = mem_del,
         .commit = mem_commit,
         .rollback = mem_rollback,
+        .batch_bytes = mem_batch_bytes,
         .flush = mem_flush,
         .flush_beside = mem_flush,
         .reclaim = mem_reclaim,

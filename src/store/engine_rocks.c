@@ -172,6 +172,11 @@ static void rocks_rollback(struct store_engine *e)
 	kvmap_clear(&rocks_of(e)->batch);
 }
 
+static uint64_t rocks_batch_bytes(struct store_engine *e)
+{
+	return rocks_of(e)->batch.bytes;
+}
+
 static int rocks_flush(struct store_engine *e, struct rfs_err *err)
 {
 	struct engine_rocks *r = rocks_of(e);
@@ -378,6 +383,7 @@ static const struct engine_vtable rocks_vtable = {
         .del = rocks_del,
         .commit = rocks_commit,
         .rollback = rocks_rollback,
+        .batch_bytes = rocks_batch_bytes,
         .flush = rocks_flush,
         .flush_beside = rocks_flush_beside,
         .reclaim = rocks_reclaim,

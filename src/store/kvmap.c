@@ -42,6 +42,7 @@ void kvmap_clear(struct kvmap *m)
 	}
 	memset(m->head, 0, sizeof(m->head));
 	m->n = 0;
+	m->bytes = 0;
 }
 
 /* For each level the link that leads past every key below `key`; returns the first entry >= key. */
@@ -121,16 +122,18 @@ static struct kvmap_entry *entry_insert(struct kvmap *m, struct engine_bytes key
 		*links[level] = e;
 	}
 	m->n++;
+	m->bytes += key.len;
 	return e;
 }
 
-static void entry_set(struct kvmap_entry *e, struct engine_bytes value)
+static void entry_set(struct kvmap *m, struct kvmap_entry *e, struct engine_bytes value)
 {
 	uint8_t *p = (uint8_t *)(uintptr_t)e->value.p;
 
 	if (value.len > e->value_cap) {
 		free(p);
 		p = mem_alloc(value.len);
+		m->bytes += value.len - e->value_cap;
 		e->value_cap = value.len;
 	}
 	if (value.len > 0)
@@ -153,7 +156,7 @@ void kvmap_put(struct kvmap *m, struct engine_bytes key, struct engine_bytes val
 	struct kvmap_entry *e = entry_for(m, key);
 
 	e->deleted = false;
-	entry_set(e, value);
+	entry_set(m, e, value);
 }
 
 void kvmap_put_deleted(struct kvmap *m, struct engine_bytes key)
@@ -175,5 +178,6 @@ void kvmap_remove(struct kvmap *m, struct engine_bytes key)
 		*links[level] = e->next[level];
 	rfs_check(m->n > 0);
 	m->n--;
+	m->bytes -= key.len + e->value_cap;
 	entry_free(e);
 }

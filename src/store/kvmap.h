@@ -24,6 +24,7 @@ struct kvmap_entry {
 struct kvmap {
 	struct kvmap_entry *head[KVMAP_LEVELS]; /* first entry of each level */
 	size_t n;
+	size_t bytes;     /* of keys and values in memory, room for larger values included */
 	uint64_t heights; /* state of the generator of levels; not of what the map holds */
 };
 

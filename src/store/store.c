@@ -289,6 +289,11 @@ int store_commit(struct store *s, struct rfs_err *err)
 	return 0;
 }
 
+uint64_t store_batch_bytes(const struct store *s)
+{
+	return s->e->vt->batch_bytes(s->e);
+}
+
 /* ---- flush ---- */
 
 struct store_flush {

@@ -136,6 +136,9 @@ uint32_t store_version(const struct store *s); /* FS_VERSION_MIN until it was ra
  * applying meanwhile makes it grow. */
 int store_commit(struct store *s, struct rfs_err *err);
 
+/* What the batch takes in memory that the next store_commit() makes part of the state. */
+uint64_t store_batch_bytes(const struct store *s);
+
 /* Answer a read from the current state. res->data is borrowed until the next call. Any outcome that
  * a caller can have caused stands in res->err; returns 0 or a negative error of the engine. */
 int store_read(struct store *s, const struct fs_op *op, struct fs_result *res, struct rfs_err *err);

@@ -88,7 +88,9 @@ START_TEST(test_open_batch_is_seen_before_its_commit)
 	del(&f, "b");
 	ck_assert_str_eq(get(&f, "a"), "3");
 	ck_assert_str_eq(get(&f, "b"), "");
+	ck_assert_uint_eq(f.e->vt->batch_bytes(f.e), 3); /* two keys and a value */
 	f.e->vt->rollback(f.e);
+	ck_assert_uint_eq(f.e->vt->batch_bytes(f.e), 0);
 	ck_assert_str_eq(get(&f, "a"), "1");
 	ck_assert_str_eq(get(&f, "b"), "2");
 	teardown(&f);
@@ -404,7 +406,12 @@ START_TEST(test_map_keeps_order_and_forgets_what_is_removed)
 	}
 	ck_assert_uint_eq(n, 1000);
 	ck_assert_uint_eq(m.n, 1000);
+	ck_assert_uint_eq(m.bytes, 1000 * (5 + 1));
+	kvmap_put(&m, bytes("00001"), bytes("larger"));
+	kvmap_put(&m, bytes("00001"), bytes("less"));
+	ck_assert_uint_eq(m.bytes, 1000 * (5 + 1) + 5);
 	kvmap_clear(&m);
+	ck_assert_uint_eq(m.bytes, 0);
 }
 END_TEST
 
