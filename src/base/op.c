@@ -121,6 +121,8 @@ bool fs_op_grows(const struct fs_op *op)
 		return op->data_len > 0;
 	if (op->kind == FS_OP_FALLOCATE)
 		return op->mode != FS_FALLOC_PUNCH; /* whoever asks wants to know */
+	if (op->kind == FS_OP_ADOPT)
+		return (op->flags & FS_F_TRUNC) == 0; /* else the bytes are there already */
 	return info_of(op->kind)->grows;
 }
 
