@@ -1,8 +1,11 @@
 """Nonsense on a node's port: the sender is cut off, everybody else goes on undisturbed."""
 
+import errno
 import os
 import random
 import socket
+import stat
+import struct
 import threading
 import time
 
@@ -126,7 +129,8 @@ def test_good_frames_with_nonsense_in_them(shared):
                     peer.send(frame(kind, rng.randbytes(200)))
                 peer.close()
         # requests that parse, with operations that make no sense
-        operations = [message(f1=kind, f4=ino, f5=ino, f15=1 << 63, f14=1 << 63) for kind in (0, 1, 3, 4, 9, 10, 12, 14, 63, 66, 68, 70, 99)
+        operations = [message(f1=kind, f4=ino, f5=ino, f15=1 << 63, f14=1 << 63, f19=b"x" * 17, f26=ino)
+                      for kind in (0, 1, 3, 4, 9, 10, 12, 14, 20, 21, 24, 26, 63, 66, 68, 70, 99)
                       for ino in (0, 1, 12345678, (1 << 64) - 1)]
         leader = shared.cluster.address(shared.cluster.wait_leader())
         for address in {leader, *addresses(shared)}:
@@ -141,6 +145,40 @@ def test_good_frames_with_nonsense_in_them(shared):
                 op = message(f1=kind, f5=1, f6=1, f8=name, f9=name, f10=0o100644)
                 peer.send(frame(rawpeer.REQUEST, message(f1=kind, f2=0, f5=op)))
             peer.close()
+    shared.cluster.wait_agreed()
+
+
+def test_adoptions_that_make_no_sense_are_refused(shared):
+    """In a session of their own, so that they get as far as the state machine."""
+    leader = shared.cluster.address(shared.cluster.wait_leader())
+    session = seq = 0
+
+    def ask(peer, **op):
+        nonlocal seq
+        seq += session != 0
+        peer.send(frame(rawpeer.REQUEST, message(f1=1, f2=session, f3=seq, f4=seq, f5=message(**op))))
+        kind, payload = peer.receive()
+        equal(kind, rawpeer.REPLY, "type of the answer")
+        reply = rawpeer.fields(payload)
+        return -((reply.get(2, 0) + 1) // 2), reply
+
+    with Undisturbed(shared):
+        peer = Peer(leader, greeting(shared, high=2))
+        session = ask(peer, f1=1, f15=10_000)[1][4]
+        nameless = rawpeer.fields(ask(peer, f1=4, f2=1 << 13, f5=1, f10=stat.S_IFREG | 0o600)[1][3])[1]
+        target = rawpeer.fields(ask(peer, f1=4, f5=1, f8=b"target", f10=stat.S_IFREG | 0o600)[1][3])[1]
+        ask(peer, f1=10, f4=nameless, f19=b"n" * 5000)
+        ask(peer, f1=10, f4=target, f19=b"t" * 5000)
+        for ranges in ((0, 0), (0, 5001), (5000, 1), (4, 4, 2, 4), (1 << 40, 1), (1, (1 << 64) - 1), ((1 << 64) - 1, 2), (0, 4, 4)):
+            data = struct.pack(f"<{len(ranges)}Q", *ranges)
+            equal(ask(peer, f1=26, f4=target, f26=nameless, f19=data)[0], -errno.EINVAL, f"outcome of ranges {ranges}")
+        for op, wanted in (({"f4": 1}, errno.EISDIR), ({"f4": 1 << 60}, errno.ESTALE), ({"f26": target}, errno.EINVAL), ({"f26": 1}, errno.ESTALE),
+                           ({"f26": 0}, errno.ESTALE), ({"f2": 1 << 31}, errno.EOPNOTSUPP)):
+            got, _ = ask(peer, **{"f1": 26, "f2": 1 << 4, "f4": target, "f26": nameless, **op})
+            equal(got, -wanted, f"outcome with {op}")
+        err, reply = ask(peer, f1=26, f4=target, f26=nameless, f19=struct.pack("<4Q", 0, 1, 4000, 1000))
+        equal((err, rawpeer.fields(reply[3])[3]), (0, 5000), "outcome and size of one that makes sense")
+        peer.close()
     shared.cluster.wait_agreed()
 
 

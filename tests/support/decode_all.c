@@ -15,11 +15,23 @@ static void touch(const void *p, size_t n)
 		sink ^= bytes[i];
 }
 
+static void touch_ranges(const void *p, size_t n)
+{
+	struct reader r = reader_of(p, n);
+	struct fs_range range;
+	size_t found = 0;
+
+	for (; fs_range_next(&r, &range); found++)
+		sink ^= (uint8_t)(range.offset + range.len);
+	rfs_check(found == n / FS_RANGE_BYTES && r.bad == (n % FS_RANGE_BYTES != 0));
+}
+
 static void touch_op(const struct fs_op *op)
 {
 	touch(op->name.p, op->name.len);
 	touch(op->name2.p, op->name2.len);
 	touch(op->data, op->data_len);
+	touch_ranges(op->data, op->data_len);
 }
 
 static void touch_text(const char *text, size_t size)

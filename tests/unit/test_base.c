@@ -22,6 +22,31 @@ START_TEST(test_what_grows_is_told_from_what_frees)
 		ck_assert(fs_op_grows(&(struct fs_op){.kind = grows[i]}));
 	ck_assert(fs_op_grows(&(struct fs_op){.kind = FS_OP_WRITE, .data_len = 1}));
 	ck_assert(!fs_op_grows(&(struct fs_op){.kind = FS_OP_WRITE, .flags = FS_F_TRUNC}));
+	ck_assert(fs_op_grows(&(struct fs_op){.kind = FS_OP_ADOPT, .flags = FS_F_APPEND}));
+	ck_assert(!fs_op_grows(&(struct fs_op){.kind = FS_OP_ADOPT, .flags = FS_F_TRUNC}));
+}
+END_TEST
+
+START_TEST(test_ranges_are_read_as_they_were_put)
+{
+	const struct fs_range put[] = {{1, 2}, {UINT64_MAX, 3}};
+	struct fs_range range;
+	struct reader r;
+	struct buf b;
+
+	buf_init(&b);
+	for (size_t i = 0; i < 2; i++)
+		fs_range_put(&b, &put[i]);
+	ck_assert_uint_eq(b.len, 2 * FS_RANGE_BYTES);
+	r = reader_of(b.data, b.len);
+	for (size_t i = 0; i < 2; i++) {
+		ck_assert(fs_range_next(&r, &range));
+		ck_assert_mem_eq(&range, &put[i], sizeof(range));
+	}
+	ck_assert(!fs_range_next(&r, &range) && !r.bad);
+	r = reader_of(b.data, FS_RANGE_BYTES + 15);
+	ck_assert(fs_range_next(&r, &range) && !fs_range_next(&r, &range) && r.bad);
+	buf_free(&b);
 }
 END_TEST
 
@@ -237,6 +262,7 @@ int main(void)
 	int failed;
 
 	tcase_add_test(t, test_what_grows_is_told_from_what_frees);
+	tcase_add_test(t, test_ranges_are_read_as_they_were_put);
 	tcase_add_test(t, test_err_says_where_and_marks_a_cut_sentence);
 	tcase_add_test(t, test_every_code_has_a_text);
 	tcase_add_test(t, test_reader_stops_at_the_end_and_stays_bad);

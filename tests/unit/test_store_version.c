@@ -131,18 +131,21 @@ START_TEST(test_an_operation_of_a_newer_version_is_answered_as_unknown_until_the
 	                   .flags = FS_F_IF_VERSION,
 	                   .data = "x",
 	                   .data_len = 1};
+	const struct fs_op adopt = {.kind = FS_OP_ADOPT, .ino = FS_ROOT_INO, .ino2 = 99};
 	uint64_t before;
 	struct kit k;
 
 	kit_open_memory(&k);
 	before = kit_digest(&k);
 	ck_assert_int_eq(kit_do(&k, &op), -EINVAL);
+	ck_assert_int_eq(kit_do(&k, &adopt), -EINVAL);
 	ck_assert_int_eq(kit_do(&k, &(struct fs_op){.kind = FS_OP_LOCK, .ino = FS_ROOT_INO}),
 	                 -EINVAL);
 	ck_assert_uint_eq(kit_digest(&k), before);
 	ck_assert_int_eq(raise_to(&k, 2), 0);
 	ck_assert_int_eq(kit_do(&k, &op), 0);
 	ck_assert_int_eq(kit_do(&k, &op), RFS_EPRECONDITION);
+	ck_assert_int_eq(kit_do(&k, &adopt), -ESTALE);
 	kit_close(&k);
 }
 END_TEST
