@@ -82,7 +82,7 @@ static struct fs_op put(struct sim *s, struct sim_client *c)
 	        s->plan.raise != 0 && c->known[c->key].version != 0 && rng_permille(&s->rng, 400);
 	struct fs_op op = {.kind = FS_OP_PUT, .name = key_name(c), .data = c->value, .data_len = 8};
 
-	history_asked(s, c, swap ? LINEAR_SWAP : LINEAR_REPLACE, s->next_value);
+	history_asked(s, c, swap ? LINEAR_SWAP : LINEAR_REPLACE, s->next_value, 0);
 	if (swap) {
 		op.flags = FS_F_IF_VERSION;
 		op.version = c->known[c->key].version;
@@ -90,7 +90,16 @@ static struct fs_op put(struct sim *s, struct sim_client *c)
 	return op;
 }
 
-/* Fenced, where it has the key's lock. */
+/* Only while it has the key's lock, where it has it. */
+static void fence(const struct sim_client *c, struct fs_op *op)
+{
+	if (c->token == 0 || c->locked != c->key)
+		return;
+	op->flags |= FS_F_FENCED;
+	op->lock_owner = c->at;
+	op->lock_token = c->token;
+}
+
 static struct fs_op append(struct sim *s, struct sim_client *c)
 {
 	struct fs_op op = {.kind = FS_OP_WRITE,
@@ -99,18 +108,54 @@ static struct fs_op append(struct sim *s, struct sim_client *c)
 	                   .data = c->value,
 	                   .data_len = 8};
 
-	history_asked(s, c, LINEAR_APPEND, s->next_value);
-	if (c->token != 0 && c->locked == c->key) {
-		op.flags |= FS_F_FENCED;
-		op.lock_owner = c->at;
-		op.lock_token = c->token;
-	}
+	history_asked(s, c, LINEAR_APPEND, s->next_value, 0);
+	fence(c, &op);
+	return op;
+}
+
+/* Many numbers at once: collected in a file without a name, which becomes the key's content or goes behind it. */
+static struct fs_op make_nameless(struct sim *s, struct sim_client *c)
+{
+	c->number = s->next_value;
+	c->numbers =
+	        rng_permille(&s->rng, 500) ? SIM_NUMBERS_MAX : (unsigned)rng_between(&s->rng, 1, 8);
+	c->written = 0;
+	return (struct fs_op){.kind = FS_OP_MKNOD,
+	                      .parent = FS_ROOT_INO,
+	                      .mode = S_IFREG | 0600,
+	                      .flags = FS_F_TMPFILE};
+}
+
+static struct fs_op collect(struct sim_client *c)
+{
+	unsigned left = c->numbers - c->written,
+	         n = left < SIM_NUMBERS_PUT ? left : SIM_NUMBERS_PUT;
+
+	for (unsigned i = 0; i < n; i++)
+		put_le64(c->part + (size_t)8 * i, linear_number(c->number, c->written + i));
+	return (struct fs_op){.kind = FS_OP_WRITE,
+	                      .ino = c->nameless,
+	                      .offset = (uint64_t)8 * c->written,
+	                      .data = c->part,
+	                      .data_len = 8 * n};
+}
+
+static struct fs_op adopt(struct sim *s, struct sim_client *c)
+{
+	bool behind = rng_permille(&s->rng, 400);
+	struct fs_op op = {.kind = FS_OP_ADOPT,
+	                   .ino = c->inos[c->key],
+	                   .ino2 = c->nameless,
+	                   .flags = behind ? FS_F_APPEND : FS_F_TRUNC};
+
+	history_asked(s, c, behind ? LINEAR_APPEND : LINEAR_REPLACE, c->number, c->numbers - 1);
+	fence(c, &op);
 	return op;
 }
 
 static struct fs_op read(struct sim *s, struct sim_client *c)
 {
-	history_asked(s, c, LINEAR_READ, 0);
+	history_asked(s, c, LINEAR_READ, 0, 0);
 	/* reads are asked of anybody, changes of whom it takes for the leader */
 	if (rng_permille(&s->rng, 500))
 		c->server = (unsigned)rng_below(&s->rng, s->plan.servers);
@@ -142,6 +187,10 @@ static void work(struct sim *s, struct sim_client *c)
 	put_le64(c->value, ++s->next_value);
 	if (c->unlocks || (s->plan.raise != 0 && kind < 12))
 		op = lock_or_unlock(c);
+	else if (c->nameless != 0)
+		op = c->written < c->numbers ? collect(c) : adopt(s, c);
+	else if (s->plan.raise != 0 && kind < 16)
+		op = make_nameless(s, c);
 	else if (kind < 35)
 		op = put(s, c);
 	else if (kind < 65)
@@ -191,7 +240,7 @@ static void begin_again(struct sim_client *c)
 {
 	c->phase = CLIENT_OPENING;
 	c->recorded = c->unlocks = false;
-	c->token = 0;
+	c->token = c->nameless = 0;
 }
 
 /* Refused, by the state as it was; certainly not done. False: nothing that can be. */
@@ -202,6 +251,16 @@ static bool is_refusal(const struct sim_client *c, int err)
 		return true;
 	return (err == -EAGAIN && c->op.kind == FS_OP_LOCK) ||
 	       (err == -ESTALE && (c->op.flags & FS_F_FENCED) != 0);
+}
+
+static void note_nameless(struct sim_client *c, const struct fs_result *r)
+{
+	if (c->op.kind == FS_OP_MKNOD && (c->op.flags & FS_F_TMPFILE) != 0)
+		c->nameless = r->attr.ino;
+	else if (c->op.kind == FS_OP_WRITE && c->op.ino == c->nameless)
+		c->written += c->op.data_len / 8;
+	else if (c->op.kind == FS_OP_ADOPT)
+		c->nameless = 0;
 }
 
 static void take_answer(struct sim *s, struct sim_client *c, const struct sim_reply *r)
@@ -225,6 +284,7 @@ static void take_answer(struct sim *s, struct sim_client *c, const struct sim_re
 	if (err != 0 && (err != RFS_EPRECONDITION || (c->op.flags & FS_F_IF_VERSION) == 0))
 		sim_fail(s, "client %u: %s of key %u was answered %d", c->at,
 		         fs_op_name(c->op.kind), c->key, err);
+	note_nameless(c, &r->result);
 	history_answered(s, c, &r->result);
 	advance(c, r);
 }
@@ -252,6 +312,7 @@ static void on_reply(struct sim *s, struct sim_client *c, const struct sim_reply
 static void give_up(struct sim *s, struct sim_client *c)
 {
 	c->busy = c->recorded = false;
+	c->nameless = 0;
 	c->request_id = ++c->next_id;
 	next(s, c);
 }

@@ -4,7 +4,8 @@
 #include "../../src/base/check.h"
 #include "server.h"
 
-void history_asked(struct sim *s, struct sim_client *c, enum linear_kind kind, uint64_t value)
+void history_asked(struct sim *s, struct sim_client *c, enum linear_kind kind, uint64_t value,
+                   uint64_t more)
 {
 	struct sim_key *k = &s->keys[c->key];
 
@@ -16,6 +17,7 @@ void history_asked(struct sim *s, struct sim_client *c, enum linear_kind kind, u
 	                                    .called = s->now_us,
 	                                    .answered = LINEAR_NEVER,
 	                                    .value = value,
+	                                    .more = more,
 	                                    .expected = c->known[c->key].hash};
 }
 
@@ -56,7 +58,7 @@ void history_answered(struct sim *s, struct sim_client *c, const struct fs_resul
 	case LINEAR_REPLACE: break;
 	}
 	if (op->kind == LINEAR_REPLACE || (op->kind == LINEAR_SWAP && !op->refused))
-		knows(c, r, linear_fold((struct linear_state){0, 0}, op->value).hash);
+		knows(c, r, linear_fold_all((struct linear_state){0, 0}, op->value, op->more).hash);
 }
 
 /* As a read without an answer, it says nothing. */

@@ -29,6 +29,8 @@
 #define SIM_SERVERS_MAX 7
 #define SIM_CLIENTS_MAX 6
 #define SIM_KEYS        3
+#define SIM_NUMBERS_MAX 600  /* seen at once: more than fit into an inode's record … */
+#define SIM_NUMBERS_PUT 200  /* … and written by one entry */
 #define SIM_HISTORY_MAX 4096 /* operations on one key */
 #define SIM_FAULTS_MAX  512  /* in one run */
 
@@ -206,9 +208,14 @@ struct sim_client {
 		uint64_t version; /* 0: none */
 		uint64_t hash;
 	} known[SIM_KEYS]; /* as it last saw a key */
-	uint64_t token;    /* of its lock; 0: it has none */
-	unsigned locked;   /* on this key */
-	bool unlocks;      /* it may have one, and must be rid of it */
+	uint64_t nameless; /* a file that only its session knows; 0: it has none */
+	uint64_t number;   /* … for numbers from this one on */
+	unsigned numbers;  /* … so many of them */
+	unsigned written;  /* … of which so many are in it */
+	uint8_t part[SIM_NUMBERS_PUT * 8];
+	uint64_t token;  /* of its lock; 0: it has none */
+	unsigned locked; /* on this key */
+	bool unlocks;    /* it may have one, and must be rid of it */
 };
 
 struct sim_key {
@@ -301,7 +308,9 @@ bool operator_trusts_file(const struct sim *s, const struct sim_server *v);
 void operator_committed(struct sim_server *v, const struct raft_conf *conf);
 
 /* history.c */
-void history_asked(struct sim *s, struct sim_client *c, enum linear_kind kind, uint64_t value);
+/* `more`: numbers behind the first, of linear_number(). */
+void history_asked(struct sim *s, struct sim_client *c, enum linear_kind kind, uint64_t value,
+                   uint64_t more);
 void history_answered(struct sim *s, struct sim_client *c, const struct fs_result *r);
 void history_forget(struct sim *s, struct sim_client *c); /* it certainly was not done */
 void history_judge(struct sim *s);

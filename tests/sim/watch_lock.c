@@ -68,6 +68,9 @@ void watch_locks(struct sim *s, raft_index index, const struct store_cmd *cmd,
 		l->session = 0;
 	if (r->err == RFS_ESESSION || r->err == RFS_EUNKNOWN || r->err == -EINVAL)
 		return;
+	if (cmd->op->kind != FS_OP_LOCK && cmd->op->kind != FS_OP_UNLOCK &&
+	    (cmd->op->flags & FS_F_FENCED) == 0)
+		return;
 	l = find(w, cmd->op->ino);
 	if (l == NULL)
 		return;

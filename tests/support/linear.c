@@ -13,6 +13,13 @@ struct linear_state linear_fold(struct linear_state s, uint64_t value)
 	return (struct linear_state){z ^ (z >> 32), s.count + 1};
 }
 
+struct linear_state linear_fold_all(struct linear_state s, uint64_t value, uint64_t more)
+{
+	for (uint64_t i = 0; i <= more; i++)
+		s = linear_fold(s, linear_number(value, i));
+	return s;
+}
+
 /* The search walks the history's calls and answers in time order as a doubly linked list;
  * linearizing an operation lifts its two nodes out, backtracking puts them back. */
 struct node {
@@ -92,12 +99,14 @@ static bool takes_effect(const struct linear_op *op, struct linear_state *s)
 {
 	switch (op->kind) {
 	case LINEAR_READ: return s->hash == op->value;
-	case LINEAR_REPLACE: *s = linear_fold((struct linear_state){0, 0}, op->value); return true;
+	case LINEAR_REPLACE:
+		*s = linear_fold_all((struct linear_state){0, 0}, op->value, op->more);
+		return true;
 	case LINEAR_SWAP: return swaps(op, s);
 	case LINEAR_APPEND:
 		if (op->answered != LINEAR_NEVER && op->place != s->count)
 			return false;
-		*s = linear_fold(*s, op->value);
+		*s = linear_fold_all(*s, op->value, op->more);
 		return true;
 	}
 	return false;

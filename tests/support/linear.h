@@ -29,6 +29,7 @@ struct linear_op {
 	uint64_t place;    /* APPEND, answered: how many numbers stood before it */
 	uint64_t expected; /* SWAP: linear_fold() of it */
 	bool refused;
+	uint64_t more; /* REPLACE, APPEND: numbers behind the first, see linear_number() */
 };
 
 struct linear_state {
@@ -37,6 +38,15 @@ struct linear_state {
 
 /* The empty file is {0, 0}; fold a further number into it. */
 struct linear_state linear_fold(struct linear_state s, uint64_t value);
+
+/* The i-th number of an operation that writes several. */
+static inline uint64_t linear_number(uint64_t value, uint64_t i)
+{
+	return value + (i << 32);
+}
+
+/* Fold all of an operation's numbers. */
+struct linear_state linear_fold_all(struct linear_state s, uint64_t value, uint64_t more);
 
 /* True if there is an order. `ops` may be reordered. A key starts empty. */
 bool linear_check(struct linear_op *ops, size_t n);
