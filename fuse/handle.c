@@ -100,6 +100,12 @@ bool file_op_changes_contents(const struct fs_op *op)
 	       (op->kind == FS_OP_SETATTR && (op->valid & FS_SET_SIZE) != 0);
 }
 
+static void forgive(struct file *f)
+{
+	f->owes_truncation = f->overtaken = false;
+	f->inode->n_truncating--;
+}
+
 /* Which handle's truncation has to be done before `op`: NULL, or the handle. */
 static struct file *debtor_before(const struct request *r, const struct fs_op *op)
 {
@@ -110,6 +116,8 @@ static struct file *debtor_before(const struct request *r, const struct fs_op *o
 	if (!file_op_changes_contents(op))
 		return NULL;
 	DL_FOREACH (r->inode->files, f) {
+		if (f->overtaken)
+			forgive(f);
 		if (f->owes_truncation)
 			return f;
 	}
@@ -127,24 +135,26 @@ bool truncation_holds(struct request *r, struct fs_op *op)
 {
 	struct inode *i = r->inode;
 	struct file *f = r->args.file, *debtor;
-	bool concerned = (f != NULL && f->owes_truncation) || file_op_changes_contents(op);
+	bool concerned;
 
+	if (f != NULL && f->overtaken && op->kind != FS_OP_WRITE)
+		forgive(f);
+	concerned = (f != NULL && f->owes_truncation) || file_op_changes_contents(op);
 	if (!concerned)
 		return false;
 	if (i->truncation != NULL) {
 		wait_for_truncation(r);
 		return true;
 	}
-	if (i->n_truncating == 0)
+	debtor = i->n_truncating > 0 ? debtor_before(r, op) : NULL;
+	if (debtor == NULL)
 		return false;
-	debtor = debtor_before(r, op);
 	if (debtor == f && op->kind == FS_OP_WRITE) {
 		op->flags |= FS_F_TRUNC;
 		r->truncates = true;
 		i->truncation = r;
 		return false;
 	}
-	rfs_check(debtor != NULL); /* n_truncating > 0, and `op` is concerned */
 	wait_for_truncation(r);
 	start_truncation(r->mount, debtor);
 	return true;
@@ -153,11 +163,13 @@ bool truncation_holds(struct request *r, struct fs_op *op)
 void truncation_ended(struct inode *i, struct file *f, int code, bool was_alone)
 {
 	struct request *r;
+	struct file *other;
 
-	if (code == 0 && f != NULL && f->owes_truncation) {
-		f->owes_truncation = false;
-		i->n_truncating--;
-	}
+	if (code == 0 && f != NULL && f->owes_truncation)
+		forgive(f);
+	if (code == 0)
+		DL_FOREACH (i->files, other)
+			other->overtaken = other->owes_truncation;
 	/* Those that waited for it go on, in their order, until one of them is the next truncation.
 	 * What made the mount's own truncation fail is also the answer for those that it was made
 	 * for. */
@@ -191,7 +203,7 @@ void file_release(struct mount *m, struct file *f)
 		i->n_truncating--;
 		/* only a descriptor that was never closed properly, or was sent elsewhere, comes
 		 * here */
-		if (!i->kept && i->truncation == NULL)
+		if (!f->overtaken && !i->kept && i->truncation == NULL)
 			start_own(m, &(struct fs_op){.kind = FS_OP_WRITE,
 			                             .ino = i->ino,
 			                             .flags = FS_F_TRUNC | file_kill_suid(f->uid)});
@@ -210,7 +222,7 @@ bool inode_is_truncated_for(const struct inode *i, pid_t pid)
 	const struct file *f;
 
 	DL_FOREACH (i->files, f) {
-		if (f->owes_truncation && f->pid == pid)
+		if (f->owes_truncation && !f->overtaken && f->pid == pid)
 			return true;
 	}
 	return false;

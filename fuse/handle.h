@@ -8,6 +8,10 @@
  * One truncation of an inode is under way at a time; what depends on it waits for its answer. If it
  * fails the debt stays.
  *
+ * Who opened before another handle's truncation, and has not written, is overtaken by it: what he was
+ * to take away is gone, and what is there now came later. Only a first write still truncates, so that
+ * of two `echo x > file` one is left whole; with anything else the debt is forgiven.
+ *
  * A shell opens the file, duplicates the descriptor and closes the first one before it writes: the
  * kernel tells us of each close, not which one is the last. So at a close the debt stays while the
  * process still holds a descriptor of the file (/proc/PID/fdinfo tells); when in doubt it is
@@ -25,7 +29,7 @@ struct file {
 	int flags;           /* of open(2) */
 	pid_t pid;           /* who opened it */
 	uid_t uid;
-	bool owes_truncation;
+	bool owes_truncation, overtaken;
 	bool probed;     /* the kernel has asked whether the truncation takes capabilities away */
 	struct buf text; /* .raft/: its contents, as of open */
 	uint64_t end;    /* a directory: where its listing has ended; 0: not known */

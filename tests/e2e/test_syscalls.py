@@ -283,6 +283,21 @@ def test_mappings_and_truncation(env, shared):
     side_by_side(script, env, shared)
 
 
+def test_a_file_that_is_opened_with_o_trunc_twice(env, shared):
+    def script(d):
+        for how in (os.O_RDONLY, os.O_WRONLY, os.O_RDWR):
+            for second in (os.O_WRONLY | os.O_TRUNC, os.O_WRONLY | os.O_APPEND):
+                put(d / "f", b"old")
+                with opened(d / "f", how | os.O_TRUNC) as first:
+                    yield how, second, put(d / "f", b"new", second), os.fstat(first).st_size
+                yield get(d / "f")
+        put(d / "f", b"old")
+        with opened(d / "f", os.O_WRONLY | os.O_TRUNC) as first:
+            put(d / "f", b"newer")
+            yield put(d / "f", b" and more", os.O_WRONLY | os.O_APPEND), os.write(first, b"N"), get(d / "f")
+    side_by_side(script, env, shared)
+
+
 # Files and their names
 
 def test_files_without_a_name(env, shared):

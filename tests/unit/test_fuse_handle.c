@@ -258,6 +258,31 @@ START_TEST(test_two_truncating_handles_write_one_after_the_other_with_a_truncati
 }
 END_TEST
 
+START_TEST(test_a_handle_that_was_overtaken_by_another_truncation_takes_nothing_away)
+{
+	struct file *a = open_truncating(), *b = open_truncating(), *c = open_truncating(),
+	            *d = file_new(&m, INO, O_WRONLY, 100, false);
+
+	start_write(b, 0);
+	answer(0, 0);
+	ck_assert(!inode_is_truncated_for(a->inode, 100));
+	start_flush(a, 1);
+	ck_assert_int_eq(ended[1], 0);
+	start_write(d, 2); /* behind it c has nothing to take away either */
+	expect_sent(1, FS_OP_WRITE, 0);
+	answer(1, 0);
+	start_write(c, 3);
+	expect_sent(2, FS_OP_WRITE, 0);
+	answer(2, 0);
+	a = open_truncating();
+	b = open_truncating();
+	start_write(a, 4);
+	answer(3, 0);
+	file_release(&m, b);
+	ck_assert_uint_eq(n_sent, 4);
+}
+END_TEST
+
 START_TEST(test_a_close_without_a_write_truncates_and_waits)
 {
 	struct file *f = open_truncating();
@@ -479,6 +504,7 @@ int main(void)
 	tcase_add_test(t, test_a_write_through_another_handle_comes_after_the_truncation);
 	tcase_add_test(
 	        t, test_two_truncating_handles_write_one_after_the_other_with_a_truncation_each);
+	tcase_add_test(t, test_a_handle_that_was_overtaken_by_another_truncation_takes_nothing_away);
 	tcase_add_test(t, test_a_close_without_a_write_truncates_and_waits);
 	tcase_add_test(t, test_what_waits_for_the_mounts_own_truncation_shares_its_failure);
 	tcase_add_test(t, test_a_handle_that_is_dropped_without_a_close_truncates_behind_it);
