@@ -227,7 +227,12 @@ void locks_close(struct mount *m, fuse_req_t req, struct file *f, uint64_t owner
 {
 	struct hold *h = hold_find(f->inode, owner, true);
 	struct request_args a = {
-	        .done = unlock_done, .file = f, .is_close = true, .close_errno = errnum};
+	        .done = unlock_done,
+	        .file = f,
+	        .is_close = true,
+	        .close_errno = errnum,
+	        .unsignalled = true,
+	};
 
 	if (h == NULL || h->lost) {
 		if (h != NULL)

@@ -103,6 +103,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, of
 	        .ino = ino,
 	        .size = size,
 	        .lock_owner = fi->lock_owner,
+	        .unsignalled = fi->writepage != 0,
 	};
 
 	if (virtual_is(ino))
@@ -130,7 +131,12 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
 	const struct request_args a = {
-	        .done = flush_done, .file = file_of(fi), .ino = ino, .lock_owner = fi->lock_owner};
+	        .done = flush_done,
+	        .file = file_of(fi),
+	        .ino = ino,
+	        .lock_owner = fi->lock_owner,
+	        .unsignalled = true,
+	};
 
 	if (virtual_is(ino))
 		(void)fuse_reply_err(req, 0);

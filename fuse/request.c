@@ -17,6 +17,7 @@
 #define LOG_EVERY_MS           1000u /* of failed requests, of which there can be thousands */
 #define GRACE_TICK_MS          10u
 #define ROOT_FALLBACK_AFTER_MS 25u
+#define UNSIGNALLED_AFTER_MS   3000u /* longer than any election */
 #define PATIENCE_MS            (1ull << 40)
 
 fuse_req_t request_take(struct request *r)
@@ -203,8 +204,40 @@ static bool end_interrupted(struct request *r, uint64_t now)
 	}
 	switch (caller_wish(r->caller)) {
 	case CALLER_STAYS: break;
-	case CALLER_LEAVES: request_fail(r, sent ? RFS_EUNKNOWN : -EINTR); return true;
+	case CALLER_LEAVES:
+	case CALLER_UNKNOWN: request_fail(r, sent ? RFS_EUNKNOWN : -EINTR); return true;
 	case CALLER_DIES: request_fail(r, -EINTR); return true;
+	}
+	r->grace_ends_ms = now + REQUEST_WISH_EVERY_MS;
+	return false;
+}
+
+static bool is_leaving(pid_t tid)
+{
+	enum caller_wish wish = caller_wish(tid);
+
+	return wish == CALLER_LEAVES || wish == CALLER_DIES;
+}
+
+/* Of a write-back the kernel does not say for whom it is: whoever opened the file may wait for it. */
+static bool is_left(const struct request *r)
+{
+	const struct file *f;
+
+	if (r->caller > 0 || r->inode == NULL)
+		return is_leaving(r->caller);
+	DL_FOREACH (r->inode->files, f) {
+		if (is_leaving(f->pid))
+			return true;
+	}
+	return false;
+}
+
+static bool end_unsignalled(struct request *r, uint64_t now)
+{
+	if (is_left(r)) {
+		request_fail(r, RFS_EUNKNOWN);
+		return true;
 	}
 	r->grace_ends_ms = now + REQUEST_WISH_EVERY_MS;
 	return false;
@@ -217,6 +250,8 @@ static bool end_grace(struct request *r, uint64_t now)
 		return false;
 	if (r->interrupted)
 		return end_interrupted(r, now);
+	if (r->args.unsignalled)
+		return end_unsignalled(r, now);
 	if (answer_from_memory(r))
 		return true;
 	r->grace_ends_ms = now + ROOT_FALLBACK_AFTER_MS;
@@ -348,5 +383,7 @@ void request_start(struct mount *m, fuse_req_t req, const struct request_args *a
 	}
 	if (req != NULL)
 		fuse_req_interrupt_func(req, request_on_interrupt, r);
+	if (req != NULL && a->unsignalled)
+		start_grace(r, UNSIGNALLED_AFTER_MS);
 	request_go(r, &op);
 }

@@ -504,7 +504,8 @@ int main(void)
 	tcase_add_test(t, test_a_write_through_another_handle_comes_after_the_truncation);
 	tcase_add_test(
 	        t, test_two_truncating_handles_write_one_after_the_other_with_a_truncation_each);
-	tcase_add_test(t, test_a_handle_that_was_overtaken_by_another_truncation_takes_nothing_away);
+	tcase_add_test(t,
+	               test_a_handle_that_was_overtaken_by_another_truncation_takes_nothing_away);
 	tcase_add_test(t, test_a_close_without_a_write_truncates_and_waits);
 	tcase_add_test(t, test_what_waits_for_the_mounts_own_truncation_shares_its_failure);
 	tcase_add_test(t, test_a_handle_that_is_dropped_without_a_close_truncates_behind_it);

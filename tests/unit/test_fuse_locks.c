@@ -244,6 +244,7 @@ static void setup(void)
 	log_set_level(LOG_LEVEL_ERROR);
 	m = (struct mount){.magic = MOUNT_MAGIC, .options = &options, .mount_id = -1};
 	m.view.root = FS_ROOT_INO;
+	(void)uv_timer_init(uv_default_loop(), &m.grace);
 	n_sent = n_calls = 0;
 }
 
@@ -253,6 +254,8 @@ static void teardown(void)
 	files_drop_all(&m);
 	inode_table_free(&m.inodes);
 	ck_assert_ptr_null(m.inodes.by_ino);
+	uv_close((uv_handle_t *)&m.grace, NULL);
+	(void)uv_run(uv_default_loop(), UV_RUN_DEFAULT);
 }
 
 /* ---- tokens ---- */
