@@ -13,7 +13,7 @@ struct adoption {
 	uint64_t copied;
 };
 
-/* Whether the ranges make sense, before anything is looked up; *end is where the last one ends. */
+/* Whether the ranges make sense by themselves; *end is where the last one ends. */
 static int check_ranges(const struct fs_op *op, uint64_t *end, uint64_t *sum)
 {
 	struct reader r = reader_of(op->data, op->data_len);
