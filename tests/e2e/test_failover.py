@@ -261,6 +261,54 @@ def test_a_follower_that_dies_and_comes_back_disturbs_nobody_and_catches_up(env)
         equal((st[leader]["role"], st[leader]["term"]), ("leader", term), "role and term of the leader")
 
 
+def record(process, number):
+    return b"%03d %05d %s\n" % (process, number, b"x" * 89)
+
+
+def append_records(path, process, records):
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+    for number in range(records):
+        equal(os.write(fd, record(process, number)), 100, "bytes written")
+    os.close(fd)
+
+
+@limit(600 if FULL else 60)
+def test_many_processes_append_whole_records_each_once_while_leaders_are_killed(env):
+    processes, records, kills = (64, 1000, 20) if FULL else (16, 50, 2)
+    with env.cluster() as cluster:
+        mounts = two_mounts(cluster)
+        (mounts[0] / "log").write_bytes(b"")
+        pids = []
+        for process in range(processes):
+            pids.append(os.fork())
+            if pids[-1] == 0:
+                try:
+                    append_records(mounts[process % 2] / "log", process, records)
+                    os._exit(0)
+                finally:
+                    os._exit(1)
+
+        def size_at_least(size):
+            return lambda: os.stat(mounts[0] / "log").st_size >= size
+        step = processes * records * 100 // (kills + 1)
+        for kill in range(kills):
+            wait_for(size_at_least(kill * step + 1), 60, "records before the next kill")
+            leader = cluster.wait_leader()
+            cluster.kill(leader)
+            cluster.wait_leader([id for id in cluster.ids if id != leader])
+            cluster.start(leader)
+        for pid in pids:
+            equal(os.waitpid(pid, 0)[1], 0, "status of a process")
+        for m in mounts:
+            lines = (m / "log").read_bytes().splitlines(keepends=True)
+            equal(len(lines), processes * records, f"records through mount {m.name}")
+            for process in range(processes):
+                mine = [line for line in lines if line.startswith(b"%03d " % process)]
+                equal(mine, [record(process, n) for n in range(records)], f"records of process {process}, whole and in order")
+        env.note(f"{len(lines)} records of {processes} processes, {kills} leaders killed")
+        cluster.wait_agreed()
+
+
 @limit(90)
 def test_a_timer_signal_does_not_make_a_program_append_twice(env):
     """write(2) to a file does not end with EINTR because of SIGALRM: whoever tries again would append twice."""
