@@ -208,11 +208,12 @@ sim: deps-test
 	@$(MAKE) --no-print-directory $(SIM)
 	$(SIM) --seeds $(SEEDS)
 
-## heavy: programs that take long (git, fio, stress-ng, PostgreSQL; install those first), and large sizes
+## heavy: programs that take long (git, fio, stress-ng, PostgreSQL, NFS; installed first), and large sizes
 heavy: deps-test
+	@scripts/deps.sh heavy
 	@$(MAKE) --no-print-directory check-programs
 	@E2E_FULL=1 LARGE_DIR_FILES=$(or $(LARGE_DIR_FILES),1000000) B='$(B)' RAFTFS_BIN='$(abspath $(BIN))' \
-		/usr/bin/python3 tests/e2e/run.py -v -k 'test_heavy|test_large_dir|test_tools'
+		/usr/bin/python3 tests/e2e/run.py -v -k 'test_heavy|test_large_dir|test_tools|sqlite|each_once'
 
 ## exercise: EXERCISE_OPS=1000000 random operations on two mounts, against a model (EXERCISE_SEED=n)
 exercise: deps-test

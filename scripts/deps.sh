@@ -1,9 +1,10 @@
 #!/bin/sh
 # Installs the Debian or Ubuntu packages that are missing, and nothing else.
 #
-# usage: scripts/deps.sh [build] [test] [dev] [web] [deb]      (build without arguments)
+# usage: scripts/deps.sh [build] [test] [heavy] [dev] [web] [deb]      (build without arguments)
 #   build  what `make all` needs: compilers and libraries, and fuse3 to mount
 #   test   what `make test` needs on top: the check library and the tools that the tests run in a mount
+#   heavy  what `make heavy` needs on top: the programs that it runs in a mount
 #   web    what `make test-web` needs on top: a browser
 #   deb    what `make deb` and `make test-deb` need on top
 #   dev    what `make tidy`, `cov`, `fuzz` and friends need on top
@@ -14,6 +15,7 @@ BUILD="build-essential protobuf-c-compiler libprotobuf-c-dev libuv1-dev libfuse3
 	librocksdb-dev libisal-dev libxxhash-dev libtomlplusplus-dev uthash-dev libjansson-dev
 	libedit-dev libncurses-dev libmicrohttpd-dev libarchive-dev"
 TEST="check python3 sqlite3 rsync git tar attr util-linux iproute2 tmux"
+HEAVY="acl fio nfs-ganesha-vfs libnfs-utils postgresql stress-ng vim"
 WEB="chromium"
 DEB="debhelper dpkg-dev fakeroot lintian debootstrap"
 DEV="clang clang-tidy clang-format clang-tools libclang-rt-dev cppcheck lcov valgrind shellcheck"
@@ -29,11 +31,12 @@ for group in "$@"; do
 	case $group in
 	build) wanted="$wanted $BUILD" ;;
 	test) wanted="$wanted $TEST" ;;
+	heavy) wanted="$wanted $HEAVY" ;;
 	web) wanted="$wanted $WEB" ;;
 	deb) wanted="$wanted $DEB" ;;
 	dev) wanted="$wanted $DEV" ;;
 	*)
-		echo "usage: scripts/deps.sh [build] [test] [dev] [web] [deb]" >&2
+		echo "usage: scripts/deps.sh [build] [test] [heavy] [dev] [web] [deb]" >&2
 		exit 2
 		;;
 	esac

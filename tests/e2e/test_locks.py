@@ -363,10 +363,10 @@ def sqlite_writer(path, rounds):
     db.close()
 
 
-@limit(120)
-def test_sqlite_has_writers_on_two_mounts(env, shared):
-    a, b = shared.fresh()
-    db = sqlite3.connect(a / "db", isolation_level=None)
+def sqlite_with_writers(env, paths, mode):
+    """Processes that write to one database, by turns through the one and the other of its paths."""
+    db = sqlite3.connect(paths[0], isolation_level=None)
+    equal(db.execute(f"PRAGMA journal_mode={mode}").fetchone(), (mode,), "the journal's mode")
     db.executescript("CREATE TABLE counter(n INTEGER); INSERT INTO counter VALUES(0); CREATE TABLE log(pid, n)")
     db.close()
     writers, rounds = (8, 25) if FULL else (4, 6)
@@ -375,17 +375,33 @@ def test_sqlite_has_writers_on_two_mounts(env, shared):
         pids.append(os.fork())
         if pids[-1] == 0:
             try:
-                sqlite_writer((a, b)[i % 2] / "db", rounds)
+                sqlite_writer(paths[i % len(paths)], rounds)
                 os._exit(0)
             finally:
                 os._exit(1)
     for pid in pids:
         equal(os.waitpid(pid, 0)[1], 0, "status of a writer")
-    env.note(f"{writers * rounds} transactions of {writers} writers in {time.monotonic() - begin:.1f} s")
-    db = sqlite3.connect(b / "db")
+    env.note(f"{writers * rounds} transactions of {writers} writers with journal_mode={mode} in {time.monotonic() - begin:.1f} s")
+    db = sqlite3.connect(paths[-1])
     equal(db.execute("SELECT n FROM counter").fetchone(), (writers * rounds,), "the counter")
     equal(db.execute("SELECT count(*), count(DISTINCT n) FROM log").fetchone(), (writers * rounds,) * 2, "the log")
     equal(db.execute("PRAGMA integrity_check").fetchone(), ("ok",), "the integrity check")
+    db.close()
+
+
+@limit(120)
+def test_sqlite_has_writers_on_two_mounts(env, shared):
+    a, b = shared.fresh()
+    sqlite_with_writers(env, [a / "db", b / "db"], "delete")
+
+
+@limit(120)
+def test_sqlite_has_writers_on_one_mount_with_a_write_ahead_log(env, shared):
+    """On one: SQLite keeps the log's index in memory that the processes share, on any file system."""
+    a, b = shared.fresh()
+    sqlite_with_writers(env, [a / "db"], "wal")
+    db = sqlite3.connect(b / "db") # the last one to close has folded the log in
+    equal(db.execute("PRAGMA integrity_check").fetchone(), ("ok",), "the integrity check through the other mount")
     db.close()
 
 
