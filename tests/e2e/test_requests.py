@@ -59,7 +59,10 @@ def test_what_programs_ask_for(env, shared):
     equal(count.during(lambda: os.unlink("new", dir_fd=here)), {"lookup": 1, "unlink": 1}, "unlink")
     listing = count.during(lambda: os.listdir(here))
     equal(listing, {"readdir": 1, "getattr": 1}, "a listing of ten names (fdopendir(3) calls fstat(2))")
-    # two names a path; the second read finds the end
+    # two names a path
+    equal(count.during(tool("test", "-e", top / "f2")), {"lookup": 2, "getattr": 1}, "test -e")
+    equal(count.during(tool("stat", top / "f2")), {"lookup": 2, "getattr": 1}, "stat(1)")
+    # the second read finds the end
     equal(count.during(tool("cat", top / "f2")), {"lookup": 2, "getattr": 1, "read": 2}, "cat")
     # the directory itself, then each entry's path and attributes; ls asks the first one for an access control list, is
     # told at once that there are none here, and does not ask again
