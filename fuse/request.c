@@ -107,8 +107,8 @@ static void answer_fsyncs(struct inode *i)
 {
 	const struct fs_result ok = {0};
 
-	while (i->changes != NULL &&
-	       i->changes->args.fsync) /* NOLINT(clang-analyzer-unix.Malloc) */
+	while (i->changes != NULL && i->changes->args.fsync &&
+	       !i->changes->is_waiting) /* NOLINT(clang-analyzer-unix.Malloc) */
 		request_end(i->changes, &ok);
 }
 

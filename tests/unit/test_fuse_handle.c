@@ -381,6 +381,21 @@ START_TEST(test_an_fsync_pays_the_truncation)
 }
 END_TEST
 
+START_TEST(test_an_fsync_waits_for_its_truncation_when_a_change_before_it_has_ended)
+{
+	struct file *f, *other = open_plain();
+
+	start(other, 0, &(struct fs_op){.kind = FS_OP_SETATTR, .ino = INO}, false);
+	f = open_truncating();
+	start_fsync(f, 1);
+	expect_sent(1, FS_OP_WRITE, FS_F_TRUNC);
+	answer(0, 0);
+	ck_assert_int_eq(ended[1], 1);
+	answer(1, 0);
+	ck_assert_int_eq(ended[1], 0);
+}
+END_TEST
+
 /* ---- names, lookups, orphans ---- */
 
 static void found(uint64_t ino, uint64_t parent, struct fs_str name)
@@ -514,6 +529,7 @@ int main(void)
 	tcase_add_test(t, test_an_fsync_waits_for_the_changes_before_it_and_not_for_those_behind);
 	tcase_add_test(t, test_an_fsync_with_nothing_under_way_ends_at_once);
 	tcase_add_test(t, test_an_fsync_pays_the_truncation);
+	tcase_add_test(t, test_an_fsync_waits_for_its_truncation_when_a_change_before_it_has_ended);
 	tcase_add_test(t, test_the_last_handle_of_an_unlinked_inode_releases_it);
 	tcase_add_test(t, test_an_inode_is_found_by_each_of_its_names_while_it_is_open);
 	tcase_add_test(t, test_a_name_that_stands_for_another_inode_now_is_that_ones);
