@@ -70,7 +70,10 @@ static void put_outcome(struct text *t, const struct failure *f)
 		       "made is not "
 		       "known");
 		break;
-	default: put(t, ": %s", rfs_strerror(f->code)); break;
+	default:
+		put(t, ": %s; %s", rfs_strerror(f->code),
+		    f->more != NULL ? f->more : "the change was not made");
+		break;
 	}
 }
 
@@ -95,6 +98,8 @@ void failure_text(char *out, size_t size, const struct failure *f, const struct 
 
 	put_asked(&t, f);
 	put_outcome(&t, f);
+	if (!failure_is(f->code))
+		return;
 	put_nodes(&t, c);
 	if (c->last_error[0] != '\0')
 		put(&t, "; last: %s", c->last_error);

@@ -1,4 +1,5 @@
-/* What .raft/last_error says: the last request of this mount that the cluster did not answer, in a sentence. */
+/* What .raft/last_error says, in a sentence: the last request of this mount that the cluster did not answer, or the last
+ * commit of a group (group.h) that failed. */
 #ifndef RFS_FUSE_FAILURE_H
 #define RFS_FUSE_FAILURE_H
 
@@ -14,6 +15,7 @@ struct failure {
 	bool is_change;
 	int code; /* RFS_… */
 	uint64_t timeout_ms;
+	const char *more; /* half a sentence; NULL */
 };
 
 /* Whether an end with `code` is such a failure. */

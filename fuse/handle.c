@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <utlist.h>
+#include "group.h"
 #include "locks.h"
 #include "../src/base/log.h"
 #include "../src/base/mem.h"
@@ -124,13 +125,6 @@ static struct file *debtor_before(const struct request *r, const struct fs_op *o
 	return NULL;
 }
 
-static void wait_for_truncation(struct request *r)
-{
-	if (!r->is_waiting)
-		DL_APPEND2(r->inode->waiting, r, wait_prev, wait_next);
-	r->is_waiting = true;
-}
-
 bool truncation_holds(struct request *r, struct fs_op *op)
 {
 	struct inode *i = r->inode;
@@ -143,7 +137,7 @@ bool truncation_holds(struct request *r, struct fs_op *op)
 	if (!concerned)
 		return false;
 	if (i->truncation != NULL) {
-		wait_for_truncation(r);
+		request_wait(r, op, &i->waiting);
 		return true;
 	}
 	debtor = i->n_truncating > 0 ? debtor_before(r, op) : NULL;
@@ -155,7 +149,7 @@ bool truncation_holds(struct request *r, struct fs_op *op)
 		i->truncation = r;
 		return false;
 	}
-	wait_for_truncation(r);
+	request_wait(r, op, &i->waiting);
 	start_truncation(r->mount, debtor);
 	return true;
 }
@@ -164,24 +158,19 @@ void truncation_ended(struct inode *i, struct file *f, int code, bool was_alone)
 {
 	struct request *r;
 	struct file *other;
+	unsigned n;
 
 	if (code == 0 && f != NULL && f->owes_truncation)
 		forgive(f);
 	if (code == 0)
 		DL_FOREACH (i->files, other)
 			other->overtaken = other->owes_truncation;
-	/* Those that waited for it go on, in their order, until one of them is the next truncation.
-	 * What made the mount's own truncation fail is also the answer for those that it was made
+	/* What made the mount's own truncation fail is also the answer for those that it was made
 	 * for. */
-	while (i->truncation == NULL && (r = i->waiting) != NULL) {
-		if (was_alone && code != 0) {
-			request_fail(r, code);
-			continue;
-		}
-		DL_DELETE2(i->waiting, r, wait_prev, wait_next);
-		r->is_waiting = false;
-		request_go(r, r->held);
-	}
+	DL_COUNT2(i->waiting, r, n, wait_next);
+	while (was_alone && code != 0 && n-- > 0 && i->waiting != NULL)
+		request_fail(i->waiting, code);
+	requests_go_on(&i->waiting);
 }
 
 void file_release(struct mount *m, struct file *f)
@@ -192,6 +181,11 @@ void file_release(struct mount *m, struct file *f)
 	if (i == NULL) {
 		DL_DELETE(m->plain_files, f);
 		file_free(f);
+		return;
+	}
+	if (f->in_group) { /* and once more when it has ended */
+		f->released = true;
+		group_close(f);
 		return;
 	}
 	i->busy++;

@@ -30,15 +30,21 @@ struct file {
 	pid_t pid;           /* who opened it */
 	uid_t uid;
 	bool owes_truncation, overtaken;
-	bool probed;     /* the kernel has asked whether the truncation takes capabilities away */
-	struct buf text; /* .raft/: its contents, as of open */
-	uint64_t end;    /* a directory: where its listing has ended; 0: not known */
+	bool probed; /* the kernel has asked whether the truncation takes capabilities away */
+	/* group.h */
+	bool in_group, released;
+	pid_t writer;         /* who wrote to it last */
+	bool write_truncates; /* opened with O_TRUNC, and owes nothing, but its next group takes the
+	                         place of all that is there */
+	int group_error;
+	struct buf text;          /* .raft/: its contents, as of open */
+	uint64_t end;             /* a directory: where its listing has ended; 0: not known */
 	struct file *prev, *next; /* inode->files, or mount->plain_files */
 };
 
 struct file *file_new(struct mount *m, uint64_t ino, int flags, pid_t pid, bool owes_truncation);
 struct file *file_new_plain(struct mount *m); /* without an inode */
-/* Takes `f`. Never waits: what is still owed is sent without waiting for the answer. */
+/* Takes `f`. Never waits: what is still owed, or collected, is sent without waiting for the answer. */
 void file_release(struct mount *m, struct file *f);
 struct file *file_of(const struct fuse_file_info *fi); /* NULL for NULL */
 

@@ -197,7 +197,8 @@ static void inode_drop(struct inode_table *t, struct inode *i)
 void inode_trim(struct inode_table *t, struct inode *i)
 {
 	if (i->busy > 0 || i->names != NULL || i->removed || i->files != NULL ||
-	    i->truncation != NULL || i->waiting != NULL || i->changes != NULL || i->holds != NULL)
+	    i->truncation != NULL || i->group != NULL || i->waiting != NULL || i->changes != NULL ||
+	    i->holds != NULL)
 		return;
 	inode_drop(t, i);
 }
@@ -207,8 +208,8 @@ void inode_table_free(struct inode_table *t)
 	struct inode *i, *next;
 
 	HASH_ITER (hh, t->by_ino, i, next) {
-		rfs_check(i->files == NULL && i->truncation == NULL && i->waiting == NULL &&
-		          i->changes == NULL);
+		rfs_check(i->files == NULL && i->truncation == NULL && i->group == NULL &&
+		          i->waiting == NULL && i->changes == NULL);
 		inode_drop(t, i);
 	}
 	rfs_check(t->by_name == NULL);

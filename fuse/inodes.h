@@ -16,6 +16,7 @@
 #include "../src/base/op.h"
 
 struct file;
+struct group;
 struct hold;
 struct request;
 struct inode_name;
@@ -36,7 +37,8 @@ struct inode {
 	unsigned n_truncating;    /* of them with a truncation still to be sent */
 	bool kept; /* unlinked while open: the servers keep it for us until FS_OP_RELEASE */
 	struct request *truncation; /* under way */
-	struct request *waiting;    /* for that truncation; first come first */
+	struct group *group;        /* what was written and is not committed; group.h */
+	struct request *waiting;    /* for that truncation or that group; first come first */
 	unsigned busy;              /* somebody works with it: not to be trimmed */
 	struct request *changes; /* under way, and fsyncs that wait for those before them; in order
 	                            of arrival */

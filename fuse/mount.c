@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "group.h"
 #include "handle.h"
 #include "mountpoint.h"
 #include "ops.h"
@@ -280,6 +281,8 @@ static void mount_close(struct mount *m)
 {
 	m->closing = true;
 	requests_abandon(m);
+	groups_abandon(m);
+	requests_abandon(m); /* those that waited for it had nothing more to ask for */
 	virtual_abandon(m);
 	uv_close((uv_handle_t *)&m->poll, on_handle_closed);
 	uv_close((uv_handle_t *)&m->grace, on_handle_closed);
@@ -293,7 +296,8 @@ void mount_check_drained(struct mount *m)
 			free_when_done(m);
 		return;
 	}
-	if (m->stopped != NULL && !m->unmounting && m->requests == NULL && m->n_status_asked == 0)
+	if (m->stopped != NULL && !m->unmounting && m->requests == NULL && m->groups == NULL &&
+	    m->n_status_asked == 0)
 		mount_close(m);
 }
 
@@ -304,6 +308,18 @@ static void on_stop_timer(uv_timer_t *t)
 	RFS_MAGIC_CHECK(m, MOUNT_MAGIC);
 	if (!m->closing)
 		mount_close(m);
+}
+
+/* The kernel asks for nothing more, or for what is open still. */
+static void drain(struct mount *m)
+{
+	uint64_t ms = MOUNT_STOP_GRACE_MS;
+
+	if (m->groups != NULL)
+		ms += m->options->timeout_ms;
+	(void)uv_timer_start(&m->stop_timer, on_stop_timer, ms, 0);
+	groups_commit(m);
+	mount_check_drained(m);
 }
 
 /* In the thread pool: the kernel may write back mapped pages first, which the loop has to
@@ -324,8 +340,7 @@ static void unmount_done(uv_work_t *work, int status)
 	(void)status;
 	RFS_MAGIC_CHECK(m, MOUNT_MAGIC);
 	m->unmounting = false;
-	(void)uv_timer_start(&m->stop_timer, on_stop_timer, MOUNT_STOP_GRACE_MS, 0);
-	mount_check_drained(m);
+	drain(m);
 }
 
 void mount_stop(struct mount *m, void (*stopped)(void *ctx), void *ctx)
@@ -334,7 +349,10 @@ void mount_stop(struct mount *m, void (*stopped)(void *ctx), void *ctx)
 	m->stopped = stopped;
 	m->stopped_ctx = ctx;
 	if (m->gone) {
-		mount_close(m);
+		if (m->groups != NULL)
+			drain(m);
+		else
+			mount_close(m);
 		return;
 	}
 	m->unmounting = true;

@@ -4,8 +4,10 @@
  * options.c the command line · mount_option.c what stands behind -o · helper.c mount.raftfs ·
  * view.c subtrees and shown owners · mountpoint.c what stands at the mountpoint, mounting, unmounting ·
  * init.c the session's terms with the kernel · request.c a request's life · handle.c open files and
- * their truncations · locks.c what is locked here · inodes.c what is known and open · ops_*.c the operations · virtual.c .raft/ ·
- * reply.c errors and attributes.
+ * their truncations · group.c what is collected for a commit at close, admit.c who adds to it and who
+ * waits, stage.c how it gets to the servers before, look.c how it is seen, extents.c its pieces ·
+ * locks.c what is locked here · inodes.c what is known and open · ops_*.c the operations ·
+ * virtual.c .raft/ · reply.c errors and attributes.
  *
  * Thread: the loop's. */
 #ifndef RFS_FUSE_MOUNT_H

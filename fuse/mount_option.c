@@ -54,19 +54,12 @@ static int take_timeout(struct mount_options *o, const char *text, struct rfs_er
 	return 0;
 }
 
-/* Bulk loading would hold back writes until close(2): write(2) would succeed before anything is
- * durable, and a close(2) that nobody looks at would be the only one to fail. */
 static int take_commit(struct mount_options *o, const char *text, struct rfs_err *err)
 {
-	(void)o;
-	if (strcmp(text, "write") == 0)
+	o->commit_close = strcmp(text, "close") == 0;
+	if (o->commit_close || strcmp(text, "write") == 0)
 		return 0;
-	if (strcmp(text, "close") == 0)
-		return rfs_err_set(err, -EINVAL,
-		                   "-o commit=close: not supported, every write is committed when "
-		                   "it returns; to replace a large file as a whole, write another "
-		                   "one and rename it, or use 'raftctl set KEY -'");
-	return rfs_err_set(err, -EINVAL, "-o commit=%s: only commit=write is known", text);
+	return rfs_err_set(err, -EINVAL, "-o commit=%s: must be write or close", text);
 }
 
 static int take_read(struct mount_options *o, const char *text, struct rfs_err *err)

@@ -61,6 +61,12 @@ struct mount {
 	uv_timer_t grace;         /* request.c: runs while a request waits for its grace to end */
 	unsigned n_grace;
 
+	/* group.h */
+	struct group *groups;
+	struct request *room; /* writes that wait for others to be sent */
+	size_t group_bytes, group_unanswered;
+	uint64_t group_serial;
+
 	/* The last attributes of the root directory; see ops_meta.c. */
 	struct fs_attr root;
 	bool root_known;

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include "group.h"
 #include "handle.h"
 #include "locks.h"
 #include "reply.h"
@@ -103,6 +104,8 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, of
 	        .ino = ino,
 	        .size = size,
 	        .lock_owner = fi->lock_owner,
+	        .collect = mount_of(req)->options->commit_close && size > 0 && !fi->writepage &&
+	                   (fi->flags & O_DSYNC) == 0,
 	        .unsignalled = fi->writepage != 0,
 	};
 
@@ -118,18 +121,36 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, of
 
 static void barrier_done(struct request *r, const struct fs_result *res)
 {
-	request_reply_code(r, reply_errno_ino(res->err, true));
+	int code = group_error(r->args.file, r->args.fsync, res->err);
+
+	request_reply_code(r, reply_errno_ino(code, true));
 }
 
 static void flush_done(struct request *r, const struct fs_result *res)
 {
+	int code = group_error(r->args.file, r->args.fsync, res->err);
+
 	locks_close(r->mount, request_take(r), r->args.file, r->args.lock_owner,
-	            reply_errno_ino(res->err, true));
+	            reply_errno_ino(code, true));
+}
+
+/* Whether to commit what was written through `f`: not when a child has closed what it inherited, as each one does that
+ * a program is started in, and the process that wrote has it still. */
+static bool is_to_commit(const struct mount *m, const struct file *f, pid_t pid)
+{
+	return f->in_group && (f->writer == pid || !file_is_held_by(m, f, f->writer));
+}
+
+/* Whether to send the truncation: not as long as the process has the descriptor twice, to write through the other one. */
+static bool is_to_truncate(const struct mount *m, const struct file *f, pid_t pid)
+{
+	return f->owes_truncation && !file_is_held_by(m, f, pid);
 }
 
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
+	pid_t pid = fuse_req_ctx(req)->pid;
 	const struct request_args a = {
 	        .done = flush_done,
 	        .file = file_of(fi),
@@ -138,12 +159,17 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	        .unsignalled = true,
 	};
 
-	if (virtual_is(ino))
+	if (virtual_is(ino)) {
 		(void)fuse_reply_err(req, 0);
-	else if (!a.file->owes_truncation || file_is_held_by(m, a.file, fuse_req_ctx(req)->pid))
-		locks_close(m, req, a.file, a.lock_owner, 0);
-	else
+	} else if (is_to_commit(m, a.file, pid)) {
+		group_close(a.file); /* even if nobody waits: the process may have been killed */
 		request_start(m, req, &a);
+	} else if (is_to_truncate(m, a.file, pid)) {
+		request_start(m, req, &a);
+	} else {
+		locks_close(m, req, a.file, a.lock_owner,
+		            reply_errno_ino(group_error(a.file, false, 0), true));
+	}
 }
 
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)

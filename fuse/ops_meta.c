@@ -165,6 +165,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	const struct request_args a = {
 	        .op = {.kind = FS_OP_GETATTR, .ino = ino},
 	        .done = attr_done,
+	        .ino = ino,
 	        .root_fallback = ino == FS_ROOT_INO && m->options->check_permission,
 	};
 

@@ -127,8 +127,11 @@ static void create_done(struct request *r, const struct fs_result *res)
 	truncate = (fi.flags & O_TRUNC) != 0 && res->attr.size > 0;
 	f = file_new(m, res->attr.ino, fi.flags, fuse_req_ctx(r->req)->pid, truncate);
 	f->uid = fuse_req_ctx(r->req)->uid;
-	if (is_tmpfile(r))
+	f->write_truncates = (fi.flags & O_TRUNC) != 0 && !truncate;
+	if (is_tmpfile(r)) {
 		f->inode->kept = f->inode->nameless = true;
+		f->inode->attr = res->attr;
+	}
 	op_fill_open_reply(m, &fi, f);
 	reply_entry(&e, &res->attr);
 	if (fuse_reply_create(request_take(r), &e, &fi) != 0)
@@ -173,6 +176,7 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name
 	               .name = fs_str_of(name),
 	               .flags = i != NULL && i->nameless ? FS_F_TMPFILE : 0},
 	        .done = link_done,
+	        .ino = i != NULL && i->nameless ? ino : 0, /* who gives it a name shows it */
 	        .parent = parent,
 	        .name = fs_str_of(name),
 	};

@@ -102,10 +102,12 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_off,
 	        .ino = to,
 	};
 
-	/* Refused so, the kernel copies by itself, through reads, which pay the source's truncation. */
+	/* Refused so, the kernel copies by itself, through reads, which pay the source's truncation
+	 * and see its group. */
 	if (flags != 0)
 		(void)fuse_reply_err(req, EINVAL);
-	else if (virtual_is(from) || virtual_is(to) || file_of(from_fi)->owes_truncation)
+	else if (virtual_is(from) || virtual_is(to) || file_of(from_fi)->owes_truncation ||
+	         file_of(from_fi)->inode->group != NULL)
 		(void)fuse_reply_err(req, EOPNOTSUPP);
 	else
 		request_start(mount_of(req), req, &a);

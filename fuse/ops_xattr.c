@@ -69,6 +69,7 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 	               .data = value,
 	               .data_len = (uint32_t)size},
 	        .done = done,
+	        .ino = ino,
 	};
 
 	if (refuse(req, ino, name, EACCES))
@@ -84,6 +85,7 @@ void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	const struct request_args a = {
 	        .op = {.kind = FS_OP_REMOVEXATTR, .ino = ino, .name = fs_str_of(name)},
 	        .done = done,
+	        .ino = ino,
 	};
 
 	if (!refuse(req, ino, name, EACCES))

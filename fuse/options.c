@@ -29,6 +29,8 @@ const char options_help[] =
         "  -o timeout=SECONDS     how long a request may wait for the cluster (10)\n"
         "  -o logfile=PATH        where the log goes without -f (otherwise nowhere)\n"
         "  -o commit=write        every write(2) is committed when it returns (default)\n"
+        "  -o commit=close        all that was written to a file is committed by close or fsync,\n"
+        "                         in one change; others see nothing of it before\n"
         "  -o debug               log every request\n"
         "  -o allow_other         other users may enter; the kernel checks modes\n"
         "  -o default_permissions the kernel checks modes (always, unless only root enters)\n"

@@ -26,6 +26,7 @@ struct mount_options {
 	bool check_permission; /* the kernel checks modes; see options_parse() */
 	bool debug;            /* -o debug: every request in the log */
 	bool read_local;       /* -o read=local: see client_opts */
+	bool commit_close;     /* -o commit=close: see group.h */
 	char *logfile;         /* -o logfile=; NULL if not given; owned */
 	char *subdir;          /* -o subdir=: this key is the root; NULL if not given; owned */
 	struct view view;      /* -o uid=, gid=, umask=; its root is FS_ROOT_INO */

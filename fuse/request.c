@@ -7,8 +7,10 @@
 #include <utlist.h>
 #include "caller.h"
 #include "failure.h"
+#include "group.h"
 #include "handle.h"
 #include "locks.h"
+#include "look.h"
 #include "reply.h"
 #include "../src/base/clock.h"
 #include "../src/base/log.h"
@@ -53,32 +55,69 @@ static const char *name_of(const struct request *r, char known[FS_NAME_BYTES_MAX
 	return i != NULL && inode_known_as(i, known) ? known : NULL;
 }
 
-/* For .raft/last_error: requests that the cluster did not answer. */
-static void note_failure(const struct request *r, int code)
+void request_note(struct mount *m, const struct failure *f, bool always_log)
 {
-	struct mount *m = r->mount;
-	char known[FS_NAME_BYTES_MAX + 1];
-	const struct failure f = {
-	        .op = fs_op_name(r->args.op.kind),
-	        .name = name_of(r, known),
-	        .ino = r->args.op.ino,
-	        .pid = r->caller,
-	        .is_change = r->is_change,
-	        .code = code,
-	        .timeout_ms = m->options->timeout_ms,
-	};
-	struct client_info *info;
+	struct client_info *info = mem_alloc(sizeof(*info));
 
-	if (!failure_is(code))
-		return;
-	info = mem_alloc(sizeof(*info));
 	client_get_info(m->client, info);
 	m->last_error_ns = clock_real_ns();
-	failure_text(m->last_error, sizeof(m->last_error), &f, info);
+	failure_text(m->last_error, sizeof(m->last_error), f, info);
 	free(info);
-	if (clock_mono_ms() - m->last_error_logged_ms >= LOG_EVERY_MS) {
+	if (always_log || clock_mono_ms() - m->last_error_logged_ms >= LOG_EVERY_MS) {
 		m->last_error_logged_ms = clock_mono_ms();
 		log_warn("%s", m->last_error);
+	}
+}
+
+/* A request that the cluster did not answer. */
+static void note_failure(const struct request *r, int code)
+{
+	bool is_barrier = r->args.op.kind == FS_OP_NONE;
+	char known[FS_NAME_BYTES_MAX + 1];
+	const struct failure f = {
+	        .op = !is_barrier     ? fs_op_name(r->args.op.kind)
+	              : r->args.fsync ? "fsync"
+	                              : "close",
+	        .name = name_of(r, known),
+	        .ino = is_barrier ? r->args.ino : r->args.op.ino,
+	        .pid = r->caller,
+	        .is_change = r->is_change || is_barrier,
+	        .code = code,
+	        .timeout_ms = r->mount->options->timeout_ms,
+	};
+
+	if (failure_is(code) && !r->args.quiet)
+		request_note(r->mount, &f, false);
+}
+
+/* ---- queues ---- */
+
+void request_wait(struct request *r, const struct fs_op *op, struct request **queue)
+{
+	rfs_check(r->waits_in == NULL);
+	if (r->held == NULL)
+		r->held = fs_op_dup(op);
+	DL_APPEND2(*queue, r, wait_prev, wait_next);
+	r->waits_in = queue;
+}
+
+void request_leave_queue(struct request *r)
+{
+	if (r->waits_in != NULL)
+		DL_DELETE2(*r->waits_in, r, wait_prev, wait_next);
+	r->waits_in = NULL;
+}
+
+void requests_go_on(struct request **queue)
+{
+	struct request *r;
+	unsigned n;
+
+	DL_COUNT2(*queue, r, n, wait_next);
+	/* Who has to wait again is at the end. When the mount closes all are ended where they stand. */
+	while (n-- > 0 && (r = *queue) != NULL && !r->mount->closing) {
+		request_leave_queue(r);
+		request_go(r, r->held);
 	}
 }
 
@@ -91,15 +130,12 @@ static void leave_lists(struct request *r)
 		r->mount->n_grace--;
 	if (i == NULL)
 		return;
-	if (r->is_waiting)
-		DL_DELETE2(i->waiting, r, wait_prev, wait_next);
+	request_leave_queue(r);
 	if (r->is_listed)
 		DL_DELETE2(i->changes, r, change_prev, change_next);
 	if (r->truncates)
 		i->truncation = NULL;
 }
-
-static void request_end(struct request *r, const struct fs_result *res);
 
 /* An fsync is answered when nothing that came before it is under way. The inode is busy meanwhile,
  * and so outlives its requests. */
@@ -108,11 +144,23 @@ static void answer_fsyncs(struct inode *i)
 	const struct fs_result ok = {0};
 
 	while (i->changes != NULL && i->changes->args.fsync &&
-	       !i->changes->is_waiting) /* NOLINT(clang-analyzer-unix.Malloc) */
+	       i->changes->waits_in == NULL) /* NOLINT(clang-analyzer-unix.Malloc) */
 		request_end(i->changes, &ok);
 }
 
-static void request_end(struct request *r, const struct fs_result *res)
+/* Attributes as this mount shows them. */
+static void show_attr(const struct request *r, struct fs_attr *attr)
+{
+	struct inode *i = r->inode;
+
+	view_attr(&r->mount->view, attr);
+	if (i != NULL && i->ino == attr->ino && !i->removed)
+		i->attr = *attr;
+	if (r->mount->options->commit_close)
+		group_show(r, attr);
+}
+
+void request_end(struct request *r, const struct fs_result *res)
 {
 	struct mount *m = r->mount;
 	struct inode *i = r->inode;
@@ -122,14 +170,13 @@ static void request_end(struct request *r, const struct fs_result *res)
 	int code = res->err;
 
 	RFS_MAGIC_CHECK(r, REQUEST_MAGIC);
-	if (i != NULL)
-		i->busy++;
 	leave_lists(r);
 	note_failure(r, code);
 	if (shown.has_attr)
-		view_attr(&m->view, &shown.attr);
+		show_attr(r, &shown.attr);
 	r->args.done(r, &shown);
 	rfs_check(r->req == NULL); /* exactly one reply */
+	look_end(r);
 	r->magic = 0;
 	free(r->held);
 	free(r);
@@ -196,7 +243,7 @@ static bool waits_for_lock(const struct request *r)
 
 static bool end_interrupted(struct request *r, uint64_t now)
 {
-	bool sent = r->is_change && r->sent != NULL;
+	bool sent = (r->is_change && r->sent != NULL) || group_is_awaited(r);
 
 	if (waits_for_lock(r)) {
 		request_fail(r, -EINTR);
@@ -295,7 +342,7 @@ static void request_on_interrupt(fuse_req_t req, void *data)
 
 /* ---- the start ---- */
 
-static void send_request(struct request *r, const struct fs_op *op)
+void request_send(struct request *r, const struct fs_op *op)
 {
 	uint64_t now = clock_mono_ms();
 	struct fs_op fenced = *op;
@@ -319,22 +366,26 @@ void request_on_result(void *ctx, const struct fs_result *res)
 	RFS_MAGIC_CHECK(r, REQUEST_MAGIC);
 	r->sent = NULL;
 	if (res->err == RFS_ESESSION && locks_ask_again(r))
-		send_request(r, &r->args.op);
+		request_send(r, &r->args.op);
+	else if (r->look != NULL)
+		look_take(r, res);
 	else
 		request_end(r, res);
 }
 
-void request_go(struct request *r, struct fs_op *op)
+void request_go(struct request *r, const struct fs_op *as_it_came)
 {
+	struct fs_op copy = *as_it_came, *op = &copy;
 	const struct fs_result ok = {0};
+	enum group_verdict verdict = r->inode != NULL ? group_judge(r, op) : GROUP_PASS;
 
-	if (r->inode != NULL && truncation_holds(r, op)) {
-		if (r->held == NULL)
-			r->held = fs_op_dup(op);
+	if (verdict == GROUP_HELD ||
+	    (r->inode != NULL && r->args.ino != 0 && truncation_holds(r, op)))
 		return;
-	}
-	if (op->kind != FS_OP_NONE)
-		send_request(r, op);
+	if (verdict == GROUP_TAKE)
+		group_take(r, op);
+	else if (op->kind != FS_OP_NONE)
+		request_send(r, op);
 	else if (!r->args.fsync || r->inode == NULL || r->inode->changes == r)
 		request_end(r, &ok);
 	/* else: an fsync behind others, ended by answer_fsyncs() */
@@ -354,6 +405,8 @@ static struct request *request_new(struct mount *m, fuse_req_t req, const struct
 	r->args.op.name = r->args.op.name2 = (struct fs_str){NULL, 0};
 	r->is_change = fs_op_is_write(a->op.kind);
 	r->deadline_ms = clock_mono_ms() + (a->patient ? PATIENCE_MS : m->options->timeout_ms);
+	if (a->deadline_ms != 0)
+		r->deadline_ms = a->deadline_ms;
 	if (a->name.len > 0 && a->name.len <= FS_NAME_BYTES_MAX) {
 		memcpy(r->name, a->name.p, a->name.len);
 		r->args.name.p = r->name;
@@ -364,26 +417,35 @@ static struct request *request_new(struct mount *m, fuse_req_t req, const struct
 
 void request_start(struct mount *m, fuse_req_t req, const struct request_args *a)
 {
+	bool interrupted = req != NULL && fuse_req_interrupted(req);
+	bool is_barrier = a->op.kind == FS_OP_NONE;
 	struct fs_op op = a->op;
 	struct request *r;
 
-	if (req != NULL && (m->closing || fuse_req_interrupted(req))) {
+	if (req != NULL && (m->closing || (interrupted && !is_barrier))) {
 		/* libfuse would call back from inside fuse_req_interrupt_func(), with the request
 		 * locked */
 		(void)fuse_reply_err(req, m->closing ? ENOTCONN : EINTR);
 		return;
 	}
-	view_op(&m->view, &op);
+	if (req != NULL) /* the mount itself speaks of inodes as the cluster does */
+		view_op(&m->view, &op);
 	r = request_new(m, req, a);
-	if (a->ino != 0)
-		r->inode = a->file != NULL ? a->file->inode : inode_find(&m->inodes, a->ino);
-	if (r->inode != NULL && (r->is_change || a->fsync)) {
+	if (a->file != NULL)
+		r->inode = a->file->inode;
+	else if (a->ino != 0)
+		r->inode = inode_find(&m->inodes, a->ino);
+	if (r->inode != NULL)
+		r->inode->busy++; /* until it has ended */
+	if (r->inode != NULL && a->ino != 0 && (r->is_change || a->fsync)) {
 		DL_APPEND2(r->inode->changes, r, change_prev, change_next);
 		r->is_listed = true;
 	}
-	if (req != NULL)
-		fuse_req_interrupt_func(req, request_on_interrupt, r);
 	if (req != NULL && a->unsignalled)
 		start_grace(r, UNSIGNALLED_AFTER_MS);
+	if (interrupted) /* a commit under way has its time to end */
+		request_on_interrupt(req, r);
+	else if (req != NULL)
+		fuse_req_interrupt_func(req, request_on_interrupt, r);
 	request_go(r, &op);
 }

@@ -1,5 +1,5 @@
 /* The life of a kernel's request on its way through the cluster: started, perhaps held back behind
- * a truncation, sent, interrupted, ended. It ends with exactly one call of its `done`, which gives
+ * a truncation or a group, sent, interrupted, ended. It ends with exactly one call of its `done`, which gives
  * exactly one reply. */
 #ifndef RFS_FUSE_REQUEST_H
 #define RFS_FUSE_REQUEST_H
@@ -15,7 +15,10 @@
 #define REQUEST_INTERRUPT_GRACE_MS 100u
 #define REQUEST_WISH_EVERY_MS      50u /* another signal may come, of which we are not told */
 
+struct failure;
 struct file;
+struct group;
+struct look;
 struct request;
 
 /* What the request ended with. Replies to request_take(r). `res` is borrowed during the call; the
@@ -33,6 +36,10 @@ struct request_args {
 	bool patient;        /* waits for as long as it takes, not timeout= */
 	bool fsync; /* a barrier for all changes of the inode, not for the handle's truncation alone
 	             */
+	bool collect;         /* what it writes may wait for a commit: group.h */
+	struct group *group;  /* whose own it is */
+	bool quiet;           /* whoever started it tells what became of it */
+	uint64_t deadline_ms; /* 0: after timeout= */
 	/* for `done` */
 	uint64_t parent;
 	struct fs_str name;
@@ -58,12 +65,14 @@ struct request {
 	struct fs_op *held; /* a copy of the op, once it had to wait */
 	struct client_req *sent;
 	struct inode *inode;
-	bool is_waiting, is_listed;          /* in inode->waiting, in inode->changes */
+	struct look *look;                   /* how it sees the inode's group */
+	struct request **waits_in;           /* inode->waiting or mount->room; NULL: in neither */
+	bool is_listed;                      /* in inode->changes */
 	uint64_t deadline_ms, grace_ends_ms; /* grace 0: none runs */
 	bool interrupted;
 	pid_t caller;                              /* thread */
 	struct request *prev, *next;               /* mount->requests */
-	struct request *wait_prev, *wait_next;     /* inode->waiting */
+	struct request *wait_prev, *wait_next;     /* the queue it waits in */
 	struct request *change_prev, *change_next; /* inode->changes */
 };
 
@@ -80,11 +89,21 @@ void request_done_code(struct request *r, const struct fs_result *res);
 /* End all of them, now. */
 void requests_abandon(struct mount *m);
 
-/* For handle.c: (again) try to send `op`, or wait; end with `code` without an answer; the client's
- * answer. */
-void request_go(struct request *r, struct fs_op *op);
+/* For handle.c and group.c: (again) try to send `op`, or wait; send it; end, with `code` without an answer; the
+ * client's answer. */
+void request_go(struct request *r, const struct fs_op *op);
+void request_send(struct request *r, const struct fs_op *op);
+void request_end(struct request *r, const struct fs_result *res);
 void request_fail(struct request *r, int code);
 void request_on_result(void *ctx, const struct fs_result *res);
 void request_on_grace(uv_timer_t *t); /* m->grace */
+
+/* A queue of those that wait, with a copy of their op. Going on, each looks again at what it waits for. */
+void request_wait(struct request *r, const struct fs_op *op, struct request **queue);
+void request_leave_queue(struct request *r);
+void requests_go_on(struct request **queue);
+
+/* For .raft/last_error, and the log: in any case, or not more than now and then. */
+void request_note(struct mount *m, const struct failure *f, bool always_log);
 
 #endif

@@ -209,6 +209,7 @@ static void put_status(const struct mount *m, struct buf *b)
 	           m->cluster, m->mountpoint, RAFTFS_VERSION, (int)getpid(),
 	           (unsigned long long)m->options->timeout_ms);
 	buf_printf(b, "reads: %s\n", m->options->read_local ? "local" : "linearizable");
+	buf_printf(b, "commits: %s\n", m->options->commit_close ? "close" : "write");
 	if (m->options->subdir != NULL)
 		buf_printf(b, "subdir: %s\n", m->options->subdir);
 	buf_printf(b, "leader: ");

@@ -7,7 +7,8 @@
  *   version     of this program
  *   events      the latest changes, a line each as `raftctl watch` prints them, as of open(2); to follow
  *               them there is `raftctl watch`
- *   last_error  the last request that the cluster did not answer, and when; empty if there was none
+ *   last_error  the last request that the cluster did not answer, or commit that failed, and when; empty if there
+ *               was none
  *
  * A file's contents are made at open(2) and stay as they are for that handle; sizes are 0, as in
  * /proc. To know the nodes' roles, open asks each of them and waits VIRTUAL_WAIT_MS at most. */

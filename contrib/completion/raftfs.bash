@@ -94,7 +94,7 @@ _raftfs() {
 		list=${word%"${word##*,}"} last=${word##*,}
 		compopt -o nospace
 		mapfile -t COMPREPLY < <(compgen -P "$list" -W "subdir= ro rw uid= gid= umask= read=linearizable read=local id= timeout=
-			logfile= commit=write debug allow_other default_permissions exec noexec suid nosuid dev nodev noatime sync dirsync
+			logfile= commit=write commit=close debug allow_other default_permissions exec noexec suid nosuid dev nodev noatime sync dirsync
 			_netdev nofail noauto" -- "$last")
 		;;
 	--cluster | --id | --log-level) _raftd "$@" ;;

@@ -120,7 +120,7 @@ def test_wrong_values_of_options_are_refused_by_name(env, shared):
     path = env.dir / "mnt"
     path.mkdir()
     for options in ("uid=root", "uid=", "gid=-1", "umask=888", "umask=01000", "subdir=", "subdir=a//b", "subdir=a/../b",
-                    "read=fast", "commit=close", "id=0", "timeout", "remount", "sync2"):
+                    "read=fast", "commit=never", "id=0", "timeout", "remount", "sync2"):
         for argv in ([program("raftfs"), path, "--cluster", shared.cluster.toml], [program("mount.raftfs"), shared.cluster.toml, path]):
             done = run([*argv, "-o", f"rw,{options}"], env.dir)
             equal(done.returncode, 2, f"exit code of -o {options}: {text_of(done)}")

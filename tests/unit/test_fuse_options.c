@@ -83,18 +83,19 @@ END_TEST
 
 START_TEST(test_owners_modes_and_subtree_are_taken)
 {
-	ck_assert_int_eq(parse_o("uid=7,gid=8,umask=027,subdir=/app/db/,read=local,id=3"), 0);
+	ck_assert_int_eq(
+	        parse_o("uid=7,gid=8,umask=027,subdir=/app/db/,read=local,id=3,commit=close"), 0);
 	ck_assert(o.view.has_uid && o.view.has_gid && o.view.has_mode);
 	ck_assert_uint_eq(o.view.uid, 7);
 	ck_assert_uint_eq(o.view.gid, 8);
 	ck_assert_uint_eq(o.view.mode, 0750);
 	ck_assert_str_eq(o.subdir, "/app/db");
-	ck_assert(o.read_local);
+	ck_assert(o.read_local && o.commit_close);
 	ck_assert_uint_eq(o.id, 3);
 	options_free(&o);
-	ck_assert_int_eq(parse_o("subdir=/,read=linearizable"), 0);
+	ck_assert_int_eq(parse_o("subdir=/,read=linearizable,commit=write"), 0);
 	ck_assert_ptr_null(o.subdir);
-	ck_assert(!o.read_local && !o.view.has_uid);
+	ck_assert(!o.read_local && !o.commit_close && !o.view.has_uid);
 }
 END_TEST
 
@@ -138,7 +139,6 @@ static const struct {
         {"timeout=2s", "-o timeout=2s"},
         {"timeout=nan", "-o timeout=nan"},
         {"timeout=1e9", "timeout=1e9"},
-        {"commit=close", "commit=close"},
         {"commit=x", "-o commit=x"},
         {"logfile=", "logfile="},
         {"ro,rw2", "-o rw2"},
