@@ -41,8 +41,7 @@ static bool read_proc(pid_t tid, const char *name, char *text, size_t size)
 	return n > 0;
 }
 
-/* A process inside exit(2) gets no signals any more. */
-static bool is_exiting(pid_t tid)
+bool caller_is_exiting(pid_t tid)
 {
 	const char *at;
 	char text[1024];
@@ -62,8 +61,6 @@ enum caller_wish caller_wish(pid_t tid)
 	if (tid <= 0 || !read_proc(tid, "status", status, sizeof(status)) ||
 	    strstr(status, "SigPnd:") == NULL)
 		return CALLER_UNKNOWN;
-	if (is_exiting(tid))
-		return CALLER_DIES;
 	pending = (mask_in(status, "SigPnd:") | mask_in(status, "ShdPnd:")) &
 	          ~mask_in(status, "SigBlk:");
 	/* A signal that ends the process shows as SIGKILL, whichever it was. */

@@ -2,6 +2,7 @@
 #ifndef RFS_FUSE_CALLER_H
 #define RFS_FUSE_CALLER_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 enum caller_wish {
@@ -14,5 +15,8 @@ enum caller_wish {
 /* By the signals that are pending for thread `tid` and not blocked; they stay pending as long as it waits in
  * the kernel. */
 enum caller_wish caller_wish(pid_t tid);
+
+/* Inside exit(2), where no signal arrives any more. */
+bool caller_is_exiting(pid_t tid);
 
 #endif

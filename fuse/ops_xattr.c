@@ -3,8 +3,8 @@
  *
  * Extended attributes: user.*, trusted.* and security.*, as the kernel lets the caller have them. Not here:
  *
- *   system.posix_acl_*   access control lists: the kernel would ask for them on every path, at a round trip a
- *                        component, as long as it may not remember them;
+ *   system.posix_acl_*   access control lists: each lookup lets the kernel forget what it knows of them, so it would
+ *                        ask again at every step of a path that belongs to somebody else and has group bits;
  *   security.selinux     a label of its own for each file; the mount has one for all (-o context=).
  *
  * Both are refused without asking the cluster, so that `ls -l`, which asks for both, costs no more. */

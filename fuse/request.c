@@ -266,13 +266,14 @@ static bool is_leaving(pid_t tid)
 	return wish == CALLER_LEAVES || wish == CALLER_DIES;
 }
 
-/* Of a write-back the kernel does not say for whom it is: whoever opened the file may wait for it. */
+/* Of a write-back the kernel does not say for whom it is: whoever opened the file may wait for it. Pages are given up
+ * for a signal alone; what a close has to do is done later. */
 static bool is_left(const struct request *r)
 {
 	const struct file *f;
 
 	if (r->caller > 0 || r->inode == NULL)
-		return is_leaving(r->caller);
+		return is_leaving(r->caller) || caller_is_exiting(r->caller);
 	DL_FOREACH (r->inode->files, f) {
 		if (is_leaving(f->pid))
 			return true;
