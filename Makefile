@@ -170,6 +170,13 @@ deb:
 	@scripts/deps.sh build deb
 	@scripts/deb.sh build/deb
 
+.PHONY: test-readme
+## test-readme: README's first screen, word for word, in a fresh Debian 12 (as above)
+test-readme:
+	@scripts/deps.sh deb
+	@scripts/test-readme.sh
+	@scripts/test-readme.sh reader
+
 ## test-deb: install, use and remove the packages in a fresh Debian 12 (long; needs root and the network)
 test-deb: deb
 	@scripts/test-deb.sh build/deb

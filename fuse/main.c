@@ -385,6 +385,16 @@ static int run(struct program *p)
 	return p->status;
 }
 
+/* The embedded store is all its user's, but its root directory is root's, as every new cluster's: an
+ * ordinary user could write nothing there. */
+static void show_as_own(struct view *v)
+{
+	if (geteuid() == 0 || v->has_uid)
+		return;
+	v->has_uid = true;
+	v->uid = geteuid();
+}
+
 /* Which cluster: the file's, or the embedded one. 0 or an exit code. */
 static int find_cluster(struct program *p)
 {
@@ -394,6 +404,7 @@ static int find_cluster(struct program *p)
 
 	if (rc == -ENOENT && p->options.cluster == NULL && p->options.id == 0) {
 		p->is_embedded = true;
+		show_as_own(&p->options.view);
 		rc = embedded_config(&p->embedded, &p->config, &err);
 		return rc == 0 ? 0 : complain(&err, EXIT_USAGE);
 	}

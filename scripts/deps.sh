@@ -17,7 +17,7 @@ BUILD="build-essential protobuf-c-compiler libprotobuf-c-dev libuv1-dev libfuse3
 TEST="check python3 sqlite3 rsync git tar attr util-linux iproute2 tmux"
 HEAVY="acl fio nfs-ganesha-vfs libnfs-utils postgresql stress-ng vim"
 WEB="chromium"
-DEB="debhelper dpkg-dev fakeroot lintian debootstrap"
+DEB="debhelper dpkg-dev fakeroot lintian debootstrap systemd-container"
 DEV="clang clang-tidy clang-format clang-tools libclang-rt-dev cppcheck lcov valgrind shellcheck"
 
 fail() {

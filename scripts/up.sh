@@ -74,11 +74,16 @@ mount_it() {
 	[ -e /dev/fuse ] || fail "/dev/fuse is missing, so nothing can be mounted. The nodes run: try
   $bin/raftctl --cluster $cluster status
 Load it with 'modprobe fuse'; a container needs '--device /dev/fuse --cap-add SYS_ADMIN'."
+	{ [ -r /dev/fuse ] && [ -w /dev/fuse ]; } || fail "$(id -un) may not open /dev/fuse, so nothing can be mounted. The nodes run.
+As root: chmod 0666 /dev/fuse (the usual mode); then 'make up' again."
 	# Recorded first: whatever happens now, down.sh looks there.
 	record_mount
 	log=$data/raftfs.log
 	case $log in *,*) log=/dev/null ;; esac # a comma would end the option
-	"$bin/raftfs" "$mount" --cluster "$cluster" -o "logfile=$log" </dev/null || {
+	# An ordinary user's own cluster: its root directory would be root's, who is not here.
+	mine=
+	[ "$(id -u)" -eq 0 ] || mine=,uid=$(id -u),gid=$(id -g)
+	"$bin/raftfs" "$mount" --cluster "$cluster" -o "logfile=$log$mine" </dev/null || {
 		status=$?
 		show_log "$log"
 		say "$me: mounting $mount failed; the nodes keep running ('make down' stops them)" >&2

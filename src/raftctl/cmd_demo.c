@@ -236,14 +236,16 @@ static int run(char **argv)
 /* Without /dev/fuse or the permission to mount the demo goes on with raftctl's own client. */
 static void try_mount(struct demo *d)
 {
-	char raftfs[CLUSTER_PATH_MAX], log[160];
-	char *argv[] = {raftfs, d->mount, "--cluster", d->toml, "-o", log, NULL};
+	char raftfs[CLUSTER_PATH_MAX], options[160];
+	char *argv[] = {raftfs, d->mount, "--cluster", d->toml, "-o", options, NULL};
 	const char *slash = strrchr(d->cluster->raftd, '/');
 	int code;
 
 	(void)snprintf(raftfs, sizeof(raftfs), "%.*sraftfs",
 	               slash != NULL ? (int)(slash - d->cluster->raftd) + 1 : 0, d->cluster->raftd);
-	(void)snprintf(log, sizeof(log), "logfile=%s/raftfs.log", d->dir);
+	/* the root directory of a new cluster is root's: show it as ours */
+	(void)snprintf(options, sizeof(options), "uid=%u,gid=%u,logfile=%s/raftfs.log",
+	               (unsigned)geteuid(), (unsigned)getegid(), d->dir);
 	code = access("/dev/fuse", R_OK | W_OK) == 0 ? run(argv) : -ENOENT;
 	d->mounted = code == 0;
 	if (d->mounted)

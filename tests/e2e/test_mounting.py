@@ -1,8 +1,10 @@
 """Mounting as any other file system is mounted: options, subtrees, mount.raftfs, fstab, local reads."""
 
 import os
+import shutil
 import stat
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -114,6 +116,22 @@ def test_owners_and_modes_are_shown_as_asked(env, shared):
     equal((os.stat(there / "new").st_uid, stat.S_IMODE(os.stat(there / "file").st_mode)), (0, 0o640),
           "the owner of a new file and the mode of an old one, on the other mount")
     mount.stop()
+
+
+def test_an_ordinary_user_can_write_in_a_store_of_his_own(env):
+    with tempfile.TemporaryDirectory(prefix="raftfs-e2e-home-") as home: # he may not enter the test's own directory
+        for name in ("raftfs", "raftctl"):
+            shutil.copy(program(name), home)
+        os.mknod(f"{home}/fuse", 0o666 | stat.S_IFCHR, os.makedev(10, 229)) # where nobody has opened /dev/fuse to others
+        os.chmod(f"{home}/fuse", 0o666)
+        os.mkdir(f"{home}/notes")
+        for path in (home, f"{home}/notes"):
+            os.chown(path, 65534, 65534)
+        script = """mount --bind "$HOME/fuse" /dev/fuse
+exec setpriv --reuid 65534 --regid 65534 --clear-groups sh -ec '
+    cd; ./raftfs notes; mkdir notes/dir; echo hello >notes/dir/file; cat notes/dir/file; stat -c %u:%g notes/dir; fusermount3 -u notes'"""
+        done = run(["unshare", "--mount", "sh", "-ec", script], env.dir, env={"HOME": home, "XDG_DATA_HOME": f"{home}/data"}, cwd=home)
+        equal((done.returncode, text_of(done)), (0, "hello\n65534:65534\n"), "what he sees")
 
 
 def test_wrong_values_of_options_are_refused_by_name(env, shared):
