@@ -179,7 +179,7 @@ static void report_silence(struct program *p)
 }
 
 static void on_probe(void *ctx, int result);
-static void on_subdir(void *ctx, const struct fs_result *res);
+static void on_root(void *ctx, const struct fs_result *res);
 
 static int start_probe(struct program *p, struct rfs_err *err)
 {
@@ -187,11 +187,14 @@ static int start_probe(struct program *p, struct rfs_err *err)
 	return probe_start(&p->probes[p->probing], &p->loop, p->mountpoint, on_probe, p, err);
 }
 
-static void look_for_subdir(struct program *p)
+/* What is to be mounted. Before the mount: until the cluster answers, whoever came near one would hang; and systemd, which
+ * learns only from mount(8) that it is one of the network, would hold up the local file systems for it. */
+static void look_for_root(struct program *p)
 {
-	const struct fs_op op = {.kind = FS_OP_RESOLVE, .name = fs_str_of(p->options.subdir)};
+	const char *key = p->options.subdir != NULL ? p->options.subdir : "";
+	const struct fs_op op = {.kind = FS_OP_RESOLVE, .name = fs_str_of(key)};
 
-	p->looking = client_submit(p->client, &op, p->options.timeout_ms, on_subdir, p);
+	p->looking = client_submit(p->client, &op, p->options.timeout_ms, on_root, p);
 }
 
 /* A mount without a node has nothing to stay for. One with a node has: the others need it to become a
@@ -209,7 +212,7 @@ static void no_quorum(struct program *p)
 	if (!p->waiting && !daemon_go_on(EXIT_NO_QUORUM, p->options.logfile))
 		end(p, EXIT_MOUNT);
 	else if (p->mount == NULL)
-		look_for_subdir(p);
+		look_for_root(p);
 	else if (start_probe(p, &err) != 0)
 		end(p, complain(&err, EXIT_MOUNT));
 	p->waiting = true;
@@ -319,7 +322,7 @@ static int start_mount(struct program *p)
 }
 
 /* subdir= names a directory that is there: a mount that made it would hide a misspelt one. */
-static void on_subdir(void *ctx, const struct fs_result *res)
+static void on_root(void *ctx, const struct fs_result *res)
 {
 	struct program *p = ctx;
 	int status;
@@ -330,7 +333,9 @@ static void on_subdir(void *ctx, const struct fs_result *res)
 		return;
 	}
 	if (res->err != 0 || !res->has_attr || !S_ISDIR(res->attr.mode)) {
-		(void)fprintf(stderr, "raftfs: -o subdir=%s: %s in cluster %s\n", p->options.subdir,
+		(void)fprintf(stderr, "raftfs: %s%s: %s in cluster %s\n",
+		              p->options.subdir != NULL ? "-o subdir=" : "/",
+		              p->options.subdir != NULL ? p->options.subdir : "",
 		              res->err != 0 ? rfs_strerror(res->err) : "not a directory",
 		              p->config.name);
 		end(p, EXIT_MOUNT);
@@ -373,10 +378,11 @@ static int run(struct program *p)
 	status = start_node(p);
 	if (status == 0) {
 		start_client(p);
-		if (p->options.subdir != NULL)
-			look_for_subdir(p);
-		else
+		/* with a node of its own it mounts at once: .raft/ tells what the quorum waits for */
+		if (p->node != NULL && p->options.subdir == NULL)
 			status = start_mount(p);
+		else
+			look_for_root(p);
 	}
 	if (status != 0)
 		end(p, status);

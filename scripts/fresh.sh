@@ -10,6 +10,9 @@ say() { printf '%s\n' "$me: $*"; }
 fail() { say "FAILED: $*" >&2; exit 1; }
 
 [ "$(id -u)" = 0 ] || fail "needs root"
+# In a mount namespace of its own: whatever goes wrong, this machine's mounts stay as they are.
+[ -n "${FRESH_NAMESPACE:-}" ] || FRESH_NAMESPACE=1 exec unshare --mount "$PWD/scripts/$me.sh" "$@"
+root=""
 
 fresh_make() { # DIR
 	local base=build/bookworm
@@ -36,6 +39,7 @@ inside() {
 
 fresh_remove() {
 	local m
+	[ -n "$root" ] || return 0
 	{ grep -oE " $root/[^ ]+" /proc/self/mounts || true; } | sort -r | while read -r m; do
 		umount -l "$m"
 	done

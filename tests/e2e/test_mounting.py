@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import tempfile
@@ -116,6 +117,18 @@ def test_owners_and_modes_are_shown_as_asked(env, shared):
     equal((os.stat(there / "new").st_uid, stat.S_IMODE(os.stat(there / "file").st_mode)), (0, 0o640),
           "the owner of a new file and the mode of an old one, on the other mount")
     mount.stop()
+
+
+def test_nothing_is_mounted_before_the_cluster_answers(env):
+    with env.cluster(n=1, start=False) as cluster:
+        with socket.create_server(("127.0.0.1", cluster.ports[1])) as nobody:
+            mount = cluster.mount(wait=False)
+            nobody.settimeout(slow(10))
+            nobody.accept()[0].close() # it has come so far
+            check(not is_mounted(mount.path), "whoever looks at the mount point has to wait for a quorum")
+        cluster.start()
+        mount.wait_answer()
+        mount.stop()
 
 
 def test_an_ordinary_user_can_write_in_a_store_of_his_own(env):
