@@ -49,7 +49,8 @@ static void extent_write(struct extents *x, struct extent *e, uint64_t offset, c
 	size_t at = (size_t)(offset - e->offset), over = e->bytes.len - at;
 
 	over = over < n ? over : n;
-	memcpy(e->bytes.data + at, p, over);
+	if (over > 0)
+		memcpy(e->bytes.data + at, p, over);
 	buf_put(&e->bytes, (const uint8_t *)p + over, n - over);
 	x->bytes += n - over;
 }

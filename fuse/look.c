@@ -147,7 +147,7 @@ static void lay_stage_over(const struct look *l, const struct fs_result *res, ui
 	uint64_t base = (l->flags & FS_F_APPEND) != 0 ? l->base : 0;
 	size_t before = offset < base ? (size_t)(base - offset) : 0;
 
-	if (before >= n)
+	if (before >= n || res->data_len == 0)
 		return;
 	if (l->ranges.n == 0) {
 		memcpy(out + before, res->data,

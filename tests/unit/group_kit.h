@@ -389,7 +389,8 @@ static KIT_UNUSED void expect_read(size_t mark, const void *p, size_t n)
 {
 	expect(mark, 0);
 	ck_assert_uint_eq(ended[mark].bytes.len, n);
-	ck_assert_mem_eq(ended[mark].bytes.data, p, n);
+	if (n > 0)
+		ck_assert_mem_eq(ended[mark].bytes.data, p, n);
 }
 
 static KIT_UNUSED struct file *open_file(int flags)
@@ -414,7 +415,8 @@ static KIT_UNUSED void file_contains(const void *p, size_t n)
 	const struct server_file *f = server_file(INO);
 
 	ck_assert_uint_eq(f->bytes.len, n);
-	ck_assert_mem_eq(f->bytes.data, p, n);
+	if (n > 0)
+		ck_assert_mem_eq(f->bytes.data, p, n);
 }
 
 /* ---- the whole ---- */

@@ -150,6 +150,7 @@ int main(void)
 	SRunner *r;
 	int failed;
 
+	tcase_set_timeout(t, 60);
 	tcase_add_test(t, test_random_writes_and_drops_follow_the_model);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
