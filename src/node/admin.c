@@ -252,10 +252,10 @@ static void transfer(struct node *n, struct node_conn *c, const struct wire_admi
 	if (rc == -EBUSY) {
 		reply(n, c, w->id, RFS_EBUSYLIMIT, "another transfer is under way");
 	} else if (rc == -ENOENT) {
-		reply(n, c, w->id, rc,
-		      w->member != 0 ? "node %llu is no member"
-		                     : "there is nobody to hand over to (%llu)",
-		      ull(w->member));
+		if (w->member != 0)
+			reply(n, c, w->id, rc, "node %llu is no member", ull(w->member));
+		else
+			reply(n, c, w->id, rc, "there is nobody to hand over to");
 	} else if (rc == -EINVAL) {
 		reply(n, c, w->id, rc, "node %llu does not vote", ull(w->member));
 	} else if (rc != 0) {

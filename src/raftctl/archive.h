@@ -9,6 +9,10 @@
 /* Whether `path` names a tar file; else it is a directory. */
 bool archive_is_tar(const char *path);
 
+/* What libarchive says went wrong with `path`, on stderr; gives CTL_NO. */
+struct archive;
+int archive_complain(struct archive *a, const char *path);
+
 /* libarchive works in the current directory: back to `here`, which is closed. */
 void archive_go_back(int here);
 

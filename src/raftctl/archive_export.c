@@ -57,9 +57,19 @@ bool archive_is_tar(const char *path)
 	return strcmp(path, "-") == 0;
 }
 
+int archive_complain(struct archive *a, const char *path)
+{
+	const char *what = archive_error_string(a) != NULL ? archive_error_string(a) : "failed";
+	int no = archive_errno(a); /* the system's, or EILSEQ for a format, or below 0 */
+	const char *why = no > 0 && no != EILSEQ ? rfs_strerror(-no) : "";
+	bool more = why[0] != '\0' && strstr(what, why) == NULL;
+
+	return ctl_error(CTL_NO, "%s: %s%s%s", path, what, more ? ": " : "", more ? why : "");
+}
+
 static int archive_failed(struct exporting *x)
 {
-	return ctl_error(CTL_NO, "%s: %s", x->target, archive_error_string(x->out));
+	return archive_complain(x->out, x->target);
 }
 
 void archive_go_back(int here)

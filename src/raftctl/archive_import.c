@@ -34,7 +34,7 @@ struct importing {
 
 static int archive_failed(struct importing *x)
 {
-	return ctl_error(CTL_NO, "%s: %s", x->source, archive_error_string(x->in));
+	return archive_complain(x->in, x->source);
 }
 
 static const char *key_text(struct importing *x)
@@ -397,7 +397,10 @@ static int open_source(struct importing *x, const char *path, bool tar)
 
 	if (!tar) {
 		if (chdir(path) != 0)
-			return ctl_error(CTL_NO, "import: %s: %s", path, rfs_strerror(-errno));
+			return ctl_error(CTL_NO, "import: %s: %s", path,
+			                 errno == ENOTDIR ? "neither a directory nor a tar file "
+			                                    "(.tar, .tar.gz, .tar.xz, .tar.zst)"
+			                                  : rfs_strerror(-errno));
 		x->in = archive_read_disk_new();
 		(void)archive_read_disk_set_symlink_physical(x->in);
 		rc = archive_read_disk_open(x->in, ".");
@@ -417,6 +420,7 @@ int archive_import(struct ctl *ctl, const char *path, const char *key, struct ar
 	struct importing x = {.ctl = ctl, .counts = c, .source = path};
 	bool tar = archive_is_tar(path);
 	int here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* the shell stays where it is */
+	struct fs_attr root;
 	uint64_t ino;
 	int status, rc;
 
@@ -426,7 +430,10 @@ int archive_import(struct ctl *ctl, const char *path, const char *key, struct ar
 	buf_put(&x.key, key, strlen(key));
 	x.root_len = x.key.len;
 	status = open_source(&x, path, tar);
-	rc = status == CTL_DONE && x.root_len > 0 ? make_directories(&x, x.root_len, &ino) : 0;
+	rc = 0;
+	if (status == CTL_DONE)
+		rc = x.root_len > 0 ? make_directories(&x, x.root_len, &ino)
+		                    : ctl_resolve(ctl, "", 0, &root);
 	if (rc != 0)
 		status = failed(&x, rc);
 	progress_begin(&x.progress, "import", 0, true);

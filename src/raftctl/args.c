@@ -220,9 +220,9 @@ static int check_count(const struct parse *p)
 
 	if (p->a->n_operands >= c->operands_min && p->a->n_operands <= c->operands_max)
 		return 0;
-	return rfs_err_set(p->err, -EINVAL, "too %s arguments; usage: raftctl %s %s",
+	return rfs_err_set(p->err, -EINVAL, "too %s arguments; usage: raftctl %s%s%s",
 	                   p->a->n_operands < c->operands_min ? "few" : "many", c->name,
-	                   c->operands);
+	                   c->operands[0] != '\0' ? " " : "", c->operands);
 }
 
 int ctl_args_parse(struct ctl_args *a, int argc, char **argv, struct rfs_err *err)

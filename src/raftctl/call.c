@@ -121,6 +121,7 @@ int ctl_failed(struct ctl *ctl, const char *key, int code, bool change)
 {
 	enum ctl_exit status = ctl_exit_of(code);
 
+	key = key[0] != '\0' ? key : "/";
 	if (code == -EINTR)
 		return ctl_error(CTL_NO_ANSWER, "%s: interrupted%s", key,
 		                 change ? "; it may or may not have been done" : "");

@@ -92,8 +92,24 @@ static bool is_ready(struct ctl *ask, const struct cluster_choice *choice, size_
 	return up == choice->n && (leader->confirmed || up <= of / 2);
 }
 
+static void tell_up(const struct cluster *c, size_t n, const struct ctl_leader *leader, bool json)
+{
+	if (json) {
+		ctl_json_print(json_pack("{s:s, s:I, s:o, s:s}", "cluster", c->cfg.name, "nodes",
+		                         (json_int_t)n, "leader",
+		                         leader->id != 0 ? json_integer((json_int_t)leader->id)
+		                                         : json_null(),
+		                         "logs", c->cfg.data_directory));
+		return;
+	}
+	(void)printf("the cluster '%s' is up: %zu nodes", c->cfg.name, n);
+	if (leader->id != 0)
+		(void)printf(", node %" PRIu64 " at %s leads", leader->id, leader->address);
+	(void)printf("\nlogs in %s; 'raftctl cluster stop' ends it\n", c->cfg.data_directory);
+}
+
 static int wait_ready(const struct cluster *c, const struct cluster_choice *choice,
-                      pid_t supervisor)
+                      pid_t supervisor, bool json)
 {
 	uint64_t give_up_ms = clock_mono_ms() + READY_MS;
 	struct ctl_leader leader = {0};
@@ -114,10 +130,7 @@ static int wait_ready(const struct cluster *c, const struct cluster_choice *choi
 		                 "the nodes are not up within %u s; %s/raftd-*.log and "
 		                 "supervisor.log say why",
 		                 READY_MS / 1000, c->cfg.data_directory);
-	(void)printf("the cluster '%s' is up: %zu nodes", c->cfg.name, choice->n);
-	if (leader.id != 0)
-		(void)printf(", node %" PRIu64 " at %s leads", leader.id, leader.address);
-	(void)printf("\nlogs in %s; 'raftctl cluster stop' ends it\n", c->cfg.data_directory);
+	tell_up(c, choice->n, &leader, json);
 	return CTL_DONE;
 }
 
@@ -141,7 +154,7 @@ static void become_daemon(const struct cluster *c)
 }
 
 static int start_daemon(const struct cluster *c, const struct cluster_choice *choice,
-                        const struct supervise_opts *opts)
+                        const struct supervise_opts *opts, bool json)
 {
 	pid_t pid;
 
@@ -153,7 +166,7 @@ static int start_daemon(const struct cluster *c, const struct cluster_choice *ch
 		become_daemon(c);
 		_exit(supervise(c, choice, opts));
 	}
-	return wait_ready(c, choice, pid);
+	return wait_ready(c, choice, pid, json);
 }
 
 static int start(struct ctl *ctl, const struct cluster *c)
@@ -186,7 +199,7 @@ static int start(struct ctl *ctl, const struct cluster *c)
 	if (choice.n == 0)
 		return CTL_DONE;
 	if (opts.to_logs)
-		return start_daemon(c, &choice, &opts);
+		return start_daemon(c, &choice, &opts, ctl->args.json);
 	(void)printf("starting %zu nodes of the cluster '%s'; Ctrl-C ends them\n", choice.n,
 	             c->cfg.name);
 	(void)fflush(stdout);
@@ -206,7 +219,7 @@ static bool end_process(pid_t pid, const char *what)
 	return true;
 }
 
-static int stop(const struct cluster *c)
+static int stop(const struct ctl *ctl, const struct cluster *c)
 {
 	pid_t pids[CONFIG_NODES_MAX] = {0}, supervisor = cluster_supervisor_pid(c);
 	size_t n = 0;
@@ -235,7 +248,10 @@ static int stop(const struct cluster *c)
 		cluster_path(c, "raftd", c->cfg.nodes[i].id, "pid", path);
 		(void)unlink(path);
 	}
-	if (status == CTL_DONE && n > 0)
+	if (status == CTL_DONE && ctl->args.json)
+		ctl_json_print(
+		        json_pack("{s:s, s:I}", "cluster", c->cfg.name, "stopped", (json_int_t)n));
+	else if (status == CTL_DONE && n > 0)
 		(void)printf("stopped %zu nodes; the data stays in %s\n", n, c->cfg.data_directory);
 	else if (status == CTL_DONE)
 		(void)printf("no node of the cluster '%s' runs here\n", c->cfg.name);
@@ -321,7 +337,11 @@ static int restart(struct ctl *ctl, const struct cluster *c)
 		                 "node %" PRIu64 " does not come up again; see %s/raftd-%" PRIu64
 		                 ".log and 'raftctl cluster status'",
 		                 node->id, c->cfg.data_directory, node->id);
-	(void)printf("node %" PRIu64 " runs anew, pid %ld\n", node->id, (long)pid);
+	if (ctl->args.json)
+		ctl_json_print(json_pack("{s:I, s:I}", "id", (json_int_t)node->id, "pid",
+		                         (json_int_t)pid));
+	else
+		(void)printf("node %" PRIu64 " runs anew, pid %ld\n", node->id, (long)pid);
 	return CTL_DONE;
 }
 
@@ -409,7 +429,7 @@ static int run_sub(struct ctl *ctl, const struct cluster *c)
 		                 ctl->args.operands[1]);
 	if (strcmp(sub, "start") == 0)
 		return start(ctl, c);
-	return strcmp(sub, "stop") == 0 ? stop(c) : status(ctl, c);
+	return strcmp(sub, "stop") == 0 ? stop(ctl, c) : status(ctl, c);
 }
 
 static int cluster_run(struct ctl *ctl)

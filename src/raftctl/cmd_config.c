@@ -76,6 +76,23 @@ static int write_new(const char *file, const struct buf *b)
 	return ctl_error(CTL_NO, "%s: %s", file, rfs_strerror(-(int)n));
 }
 
+static void tell_import(const struct ctl *ctl, const struct import *im, const char *out,
+                        const struct buf *b)
+{
+	if (ctl->args.json) {
+		json_t *o =
+		        json_pack("{s:s?, s:I}", "file", out, "nodes", (json_int_t)im->cfg.n_nodes);
+
+		if (out == NULL)
+			ctl_json_set_bytes(o, "toml", b->data, b->len);
+		ctl_json_print(o);
+	} else if (out != NULL) {
+		(void)printf("%s: %zu nodes\n", out, im->cfg.n_nodes);
+	} else {
+		(void)fwrite(b->data, 1, b->len, stdout);
+	}
+}
+
 static int import(const struct ctl *ctl)
 {
 	const char *out = ctl_args_option(&ctl->args, "out");
@@ -93,14 +110,9 @@ static int import(const struct ctl *ctl)
 		import_put(im, ctl->args.operands[1], &b);
 		if (out != NULL)
 			status = write_new(out, &b);
-		else
-			(void)fwrite(b.data, 1, b.len, stdout);
+		if (status == CTL_DONE)
+			tell_import(ctl, im, out, &b);
 	}
-	if (status == CTL_DONE && out != NULL && !ctl->args.json)
-		(void)printf("%s: %zu nodes\n", out, im->cfg.n_nodes);
-	if (status == CTL_DONE && out != NULL && ctl->args.json)
-		ctl_json_print(
-		        json_pack("{s:s, s:I}", "file", out, "nodes", (json_int_t)im->cfg.n_nodes));
 	buf_free(&b);
 	free(im);
 	return status;

@@ -27,13 +27,8 @@ static int delete_run(struct ctl *ctl)
 		return ctl_condition_failed(&only_if, key);
 	if (rc != 0)
 		return ctl_failed(ctl, key, rc, true);
-	if (ctl->args.json) {
-		json_t *o = json_object();
-
-		ctl_json_set_bytes(o, "key", key, strlen(key));
-		(void)json_object_set_new(o, "index", json_integer((json_int_t)index));
-		ctl_json_print(o);
-	}
+	if (ctl->args.json)
+		ctl_json_print_change(key, index);
 	return CTL_DONE;
 }
 

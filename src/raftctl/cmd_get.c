@@ -6,16 +6,20 @@
 #include <unistd.h>
 #include "commands.h"
 
-static int print_json(const char *key, struct ctl_value *v, struct rfs_err *err)
+/* With the value, unless it is in a file. */
+static int print_json(const char *key, struct ctl_value *v, const char *file, struct rfs_err *err)
 {
 	json_t *o;
-	int rc = ctl_value_load(v, err);
+	int rc = file == NULL ? ctl_value_load(v, err) : 0;
 
 	if (rc != 0)
 		return rc;
 	o = json_object();
 	ctl_json_set_bytes(o, "key", key, strlen(key));
-	ctl_json_set_bytes(o, "value", v->data.data, v->data.len);
+	if (file != NULL)
+		ctl_json_set_bytes(o, "file", file, strlen(file));
+	else
+		ctl_json_set_bytes(o, "value", v->data.data, v->data.len);
 	(void)json_object_set_new(o, "size", json_integer((json_int_t)v->attr.size));
 	(void)json_object_set_new(o, "version", json_integer((json_int_t)v->attr.version));
 	ctl_json_print(o);
@@ -82,10 +86,11 @@ static int write_file(const struct ctl_value *v, const char *file, struct rfs_er
 static int give(const struct ctl *ctl, const char *key, struct ctl_value *v, struct rfs_err *err)
 {
 	const char *file = ctl_args_option(&ctl->args, "out");
+	int rc = file != NULL ? write_file(v, file, err) : 0;
 
-	if (file != NULL)
-		return write_file(v, file, err);
-	return ctl->args.json ? print_json(key, v, err) : print_bytes(v, err);
+	if (rc == 0 && ctl->args.json)
+		return print_json(key, v, file, err);
+	return rc == 0 && file == NULL ? print_bytes(v, err) : rc;
 }
 
 static int get_run(struct ctl *ctl)

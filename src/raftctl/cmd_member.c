@@ -5,13 +5,14 @@
 
 #define LIST_GRACE_MS 500u
 
-static int usage(const char *why)
+/* `found`: the argument that is none; NULL. */
+static int usage(const char *why, const char *found)
 {
 	return ctl_error(
 	        CTL_USAGE,
-	        "%s\nusage: raftctl member list | add ID HOST:PORT [--learner] | promote ID "
+	        "%s%s%s\nusage: raftctl member list | add ID HOST:PORT [--learner] | promote ID "
 	        "| remove ID",
-	        why);
+	        why, found != NULL ? ", not " : "", found != NULL ? found : "");
 }
 
 /* ---- list ---- */
@@ -92,17 +93,19 @@ static int change(struct ctl *ctl, enum wire_admin_kind kind)
 
 	if (ctl->args.n_operands != operands)
 		return usage(ctl->args.n_operands < operands ? "too few arguments"
-		                                             : "too many arguments");
+		                                             : "too many arguments",
+		             NULL);
 	if (!ctl_parse_id(ctl->args.operands[1], &what.member))
-		return usage("the id of a node is a number from 1 on");
+		return usage("the id of a node is a number from 1 on", ctl->args.operands[1]);
 	if (kind == WIRE_ADMIN_ADD) {
 		if (config_parse_endpoint(ctl->args.operands[2], host, &port) != 0 ||
 		    !config_host_ok(host))
-			return usage("the address of a node is HOST:PORT, as the others dial it");
+			return usage("the address of a node is HOST:PORT, as the others dial it",
+			             ctl->args.operands[2]);
 		config_format_endpoint(host, port, what.address, sizeof(what.address));
 		what.learner = ctl_args_option(&ctl->args, "learner") != NULL;
 	} else if (ctl_args_option(&ctl->args, "learner") != NULL) {
-		return usage("--learner goes with add");
+		return usage("--learner goes with add", NULL);
 	}
 	return ctl_admin_finish(ctl, ctl_admin(ctl, NULL, &what, text), text);
 }
@@ -112,14 +115,14 @@ static int member_run(struct ctl *ctl)
 	const char *verb = ctl->args.operands[0];
 
 	if (strcmp(verb, "list") == 0)
-		return ctl->args.n_operands == 1 ? list(ctl) : usage("too many arguments");
+		return ctl->args.n_operands == 1 ? list(ctl) : usage("too many arguments", NULL);
 	if (strcmp(verb, "add") == 0)
 		return change(ctl, WIRE_ADMIN_ADD);
 	if (strcmp(verb, "promote") == 0)
 		return change(ctl, WIRE_ADMIN_PROMOTE);
 	if (strcmp(verb, "remove") == 0)
 		return change(ctl, WIRE_ADMIN_REMOVE);
-	return usage("member knows list, add, promote and remove");
+	return usage("member knows list, add, promote and remove", ctl->args.operands[0]);
 }
 
 static const char details[] =

@@ -6,13 +6,15 @@
 #include "../base/mem.h"
 #include "commands.h"
 
-static int usage(const char *why)
+/* `found`: the argument that is none; NULL. */
+static int usage(const char *why, const char *found)
 {
-	return ctl_error(CTL_USAGE,
-	                 "%s\nusage: raftctl quota list | get KEY | set KEY [--bytes N] [--inodes "
-	                 "N] | remove "
-	                 "KEY",
-	                 why);
+	return ctl_error(
+	        CTL_USAGE,
+	        "%s%s%s\nusage: raftctl quota list | get KEY | set KEY [--bytes N] [--inodes "
+	        "N] | remove "
+	        "KEY",
+	        why, found != NULL ? ", not " : "", found != NULL ? found : "");
 }
 
 static bool is_root(const char *key)
@@ -194,26 +196,35 @@ static int change(struct ctl *ctl, const char *key, uint64_t bytes, uint64_t ino
 	const struct fs_op op = {
 	        .kind = FS_OP_QUOTA_SET, .name = fs_str_of(key), .size = bytes, .offset = inodes};
 	struct ctl_call call = {0};
+	uint64_t index;
 	int rc = is_root(key) ? 0 : ctl_check_key(key);
 
 	if (rc != 0)
 		return rc;
 	rc = ctl_do(ctl, &call, &op);
+	index = call.result.index;
 	ctl_call_end(&call);
-	return rc != 0 ? refused(ctl, key, rc) : CTL_DONE;
+	if (rc != 0)
+		return refused(ctl, key, rc);
+	if (ctl->args.json)
+		ctl_json_print_change(key, index);
+	return CTL_DONE;
 }
 
 static int set(struct ctl *ctl, const char *key)
 {
 	const char *bytes = ctl_args_option(&ctl->args, "bytes"),
 	           *inodes = ctl_args_option(&ctl->args, "inodes");
+	static const char no_amount[] =
+	        "an amount is a number above 0, perhaps with K, M, G or T behind it";
 	uint64_t n_bytes = 0, n_inodes = 0;
 
 	if (bytes == NULL && inodes == NULL)
-		return usage("set wants --bytes, --inodes or both");
-	if ((bytes != NULL && !parse_amount(bytes, &n_bytes)) ||
-	    (inodes != NULL && !parse_amount(inodes, &n_inodes)))
-		return usage("an amount is a number above 0, perhaps with K, M, G or T behind it");
+		return usage("set wants --bytes, --inodes or both", NULL);
+	if (bytes != NULL && !parse_amount(bytes, &n_bytes))
+		return usage(no_amount, bytes);
+	if (inodes != NULL && !parse_amount(inodes, &n_inodes))
+		return usage(no_amount, inodes);
 	return change(ctl, key, n_bytes, n_inodes);
 }
 
@@ -224,13 +235,14 @@ static int quota_run(struct ctl *ctl)
 
 	if (!is_set && (ctl_args_option(&ctl->args, "bytes") != NULL ||
 	                ctl_args_option(&ctl->args, "inodes") != NULL))
-		return usage("--bytes and --inodes go with set");
+		return usage("--bytes and --inodes go with set", NULL);
 	if (strcmp(verb, "list") == 0)
-		return ctl->args.n_operands == 1 ? show(ctl, NULL) : usage("too many arguments");
+		return ctl->args.n_operands == 1 ? show(ctl, NULL)
+		                                 : usage("too many arguments", NULL);
 	if (!is_set && strcmp(verb, "get") != 0 && strcmp(verb, "remove") != 0)
-		return usage("no such thing to do");
+		return usage("quota knows list, get, set and remove", verb);
 	if (ctl->args.n_operands != 2)
-		return usage("which KEY?");
+		return usage("which KEY?", NULL);
 	if (is_set)
 		return set(ctl, ctl->args.operands[1]);
 	if (strcmp(verb, "get") == 0)

@@ -117,20 +117,53 @@ static void tell(const struct rescue *r, const struct raft_conf *next)
 	        r->log.last.index, r->log.last.index - applied.index);
 }
 
+static json_t *json_ids(const struct raft_conf *of, const struct raft_conf *without)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < of->n_voters; i++)
+		if (without == NULL || !raft_conf_is_voter(without, of->voters[i]))
+			(void)json_array_append_new(list, json_integer((json_int_t)of->voters[i]));
+	return list;
+}
+
+static void tell_json(const struct rescue *r, const struct raft_conf *next, bool done)
+{
+	json_t *o =
+	        json_pack("{s:b, s:I, s:s, s:I, s:I, s:I}", "done", done, "id",
+	                  (json_int_t)r->identity.node_id, "cluster", r->identity.cluster, "last",
+	                  (json_int_t)r->log.last.index, "term", (json_int_t)r->log.last.term,
+	                  "applied", (json_int_t)store_applied(r->store).index);
+
+	ctl_json_set_bytes(o, "data_dir", r->dir, strlen(r->dir));
+	(void)json_object_set_new(o, "voters_before", json_ids(&r->conf, NULL));
+	(void)json_object_set_new(o, "voters", json_ids(next, NULL));
+	(void)json_object_set_new(o, "given_up", json_ids(&r->conf, next));
+	ctl_json_print(o);
+}
+
 static int recover(struct ctl *ctl, struct rescue *r)
 {
+	bool sure = ctl_args_option(&ctl->args, YES) != NULL;
 	struct raft_conf next;
 	struct rfs_err err = {0};
 
 	if (keep(ctl, r, &next, &err) != 0)
 		return ctl_error(CTL_USAGE, "%s", err.msg);
-	tell(r, &next);
-	if (ctl_args_option(&ctl->args, YES) == NULL)
+	if (!ctl->args.json)
+		tell(r, &next);
+	else if (!sure)
+		tell_json(r, &next, false);
+	if (!sure)
 		return ctl_error(CTL_NO, "nothing was changed; --" YES " does it");
 	if (rescue_append(r, &next, &err) != 0)
 		return ctl_error(exit_of(&err), "%s", err.msg);
-	(void)printf("\nDone: start node %" PRIu64 ", and add servers with `raftctl member add`.\n",
-	             r->identity.node_id);
+	if (ctl->args.json)
+		tell_json(r, &next, true);
+	else
+		(void)printf("\nDone: start node %" PRIu64
+		             ", and add servers with `raftctl member add`.\n",
+		             r->identity.node_id);
 	return CTL_DONE;
 }
 

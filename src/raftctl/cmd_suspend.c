@@ -1,4 +1,5 @@
 /* suspend [ID] SECONDS */
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,19 +22,27 @@ static bool parse_seconds(const char *text, uint64_t *ms)
 	return true;
 }
 
-/* Where node `id` is: as configured, or as the members say. */
-static bool find_node(struct ctl *ctl, raft_id id, struct config_node *out)
+/* Where node `id` is: as configured, or as the members say. An exit code. */
+static int find_node(struct ctl *ctl, raft_id id, struct config_node *out)
 {
 	struct ctl_survey *s = ctl_survey_start(ctl, ctl->timeout_ms);
+	bool heard = false, known = false;
 
 	ctl_survey_wait(s, 500);
-	for (size_t i = 0; i < s->n; i++)
-		if (s->nodes[i].reachable && s->nodes[i].status.node_id == id) {
-			*out = s->nodes[i].at;
-			out->id = id;
-			return true;
-		}
-	return false;
+	for (size_t i = 0; i < s->n; i++) {
+		heard = heard || s->nodes[i].reachable;
+		known = known || s->nodes[i].at.id == id;
+		if (!s->nodes[i].reachable || s->nodes[i].status.node_id != id)
+			continue;
+		*out = s->nodes[i].at;
+		out->id = id;
+		return CTL_DONE;
+	}
+	if (heard && !known)
+		return ctl_error(CTL_NO, "node %" PRIu64 " is no member", id);
+	return ctl_error(CTL_NO_ANSWER,
+	                 "node %" PRIu64 " does not answer\n'raftctl status' shows which nodes do.",
+	                 id);
 }
 
 /* Without an ID: the node that the shell has chosen, or the leader. */
@@ -52,7 +61,7 @@ static int find_default(struct ctl *ctl, struct config_node *out)
 	if (leader.id == 0 || config_parse_endpoint(leader.address, out->host, &out->port) != 0)
 		return ctl_error(CTL_NO_ANSWER,
 		                 "suspend: no leader known, and no node chosen; name one: "
-		                 "suspend ID SECONDS");
+		                 "suspend ID SECONDS\n'raftctl status' shows which nodes are up.");
 	out->id = leader.id;
 	return CTL_DONE;
 }
@@ -105,13 +114,9 @@ static int suspend_run(struct ctl *ctl)
 	if (!parse_seconds(period, &what.period_ms))
 		return ctl_error(CTL_USAGE, "suspend: the period is in seconds, up to %d, not %s",
 		                 SUSPEND_SECONDS_MAX, period);
-	if (id == 0 && find_default(ctl, &node) != CTL_DONE)
-		return CTL_NO_ANSWER;
-	if (id != 0 && !find_node(ctl, id, &node))
-		return ctl_error(
-		        CTL_NO_ANSWER,
-		        "node %llu does not answer\n'raftctl status' shows which nodes do.",
-		        (unsigned long long)id);
+	rc = id == 0 ? find_default(ctl, &node) : find_node(ctl, id, &node);
+	if (rc != CTL_DONE)
+		return rc;
 	led = leads(ctl, node.id);
 	rc = ctl_admin(ctl, &node, &what, text);
 	if (rc == 0 && led)

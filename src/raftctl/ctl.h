@@ -273,6 +273,8 @@ void ctl_put_base64(struct buf *b, const void *p, size_t n);
 void ctl_json_set_bytes(json_t *object, const char *name, const void *p, size_t n);
 /* On stdout, with a newline. Takes `value`. */
 void ctl_json_print(json_t *value);
+/* The same of a change to `key`, which says no more than where in the log it was made. */
+void ctl_json_print_change(const char *key, uint64_t index);
 
 /* Keep errno of a write to standard output that failed just now: main() tells at the end why the
  * output is not whole. */

@@ -42,7 +42,8 @@ static void help_tool(void)
 
 static void help_command(const struct ctl_command *c)
 {
-	(void)printf("usage: raftctl [OPTION]... %s %s\n\n%s.\n", c->name, c->operands, c->summary);
+	(void)printf("usage: raftctl [OPTION]... %s%s%s\n\n%s.\n", c->name,
+	             c->operands[0] != '\0' ? " " : "", c->operands, c->summary);
 	if (c->details != NULL)
 		(void)printf("\n%s", c->details);
 	(void)printf("\noptions:\n");

@@ -1,5 +1,6 @@
 /* Bytes as text. */
 #include <stdlib.h>
+#include <string.h>
 #include "../base/check.h"
 #include "ctl.h"
 
@@ -46,4 +47,13 @@ void ctl_json_print(json_t *value)
 	(void)json_dumpf(value, stdout, JSON_INDENT(2));
 	(void)fputc('\n', stdout);
 	json_decref(value);
+}
+
+void ctl_json_print_change(const char *key, uint64_t index)
+{
+	json_t *o = json_object();
+
+	ctl_json_set_bytes(o, "key", key, strlen(key));
+	(void)json_object_set_new(o, "index", json_integer((json_int_t)index));
+	ctl_json_print(o);
 }

@@ -84,6 +84,7 @@ def test_a_learner_that_is_not_there_costs_the_quorum_nothing(env):
         cluster.kill(next(id for id in cluster.ids if id != cluster.leader_now()))
         cluster.ctl("set", "k", "v") # two of three voters are up
         check("becomes a voter once" in text_of(cluster.ctl("member", "promote", "4")), "what promote says of it")
+        equal(json.loads(cluster.ctl("member", "promote", "4", "--json").stdout)["done"], True, "promote --json")
         equal(cluster.members()[4][0], "learner", "kind of a server that cannot catch up")
         cluster.ctl("member", "remove", "4")
 

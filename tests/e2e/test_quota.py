@@ -65,7 +65,7 @@ def test_what_quota_does_not_take(shared):
     put(a / "f", b"")
     for args, code, word in ((["set", key], 2, "--bytes"), (["set", key, "--bytes", "10X"], 2, "amount"), (["set", key, "--bytes", "0"], 2, "amount"),
                              (["set", key, "--bytes", "99999999999T"], 2, "amount"), (["list", key], 2, "too many"), (["get"], 2, "KEY"),
-                             (["remove", key, "--bytes", "1"], 2, "set"), (["frob", key], 2, "no such"), (["get", key], 1, "no quota"),
+                             (["remove", key, "--bytes", "1"], 2, "set"), (["frob", key], 2, "not frob"), (["get", key], 1, "no quota"),
                              (["set", f"{key}/absent", "--bytes", "1"], 1, "no such key"), (["set", f"{key}/f", "--bytes", "1"], 1, "director")):
         done = ctl("quota", *args, code=code)
         check(word in text_of(done), f"quota {' '.join(args)} said {text_of(done)!r}, wanted {word!r} in it")

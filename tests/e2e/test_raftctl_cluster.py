@@ -84,6 +84,11 @@ def test_a_cluster_as_a_daemon_and_its_status(env):
     check("no node" in own.ctl("cluster", "stop"), "a second stop")
     said = own.ctl("cluster", "status", code=1)
     check("does not run here" in said, f"status of a stopped cluster: {said}")
+    facts = json.loads(own.ctl("cluster", "start", "-d", "--json"))
+    equal((facts["cluster"], facts["nodes"], facts["leader"] in own.ids), ("own", 3, True), "cluster start -d --json")
+    facts = json.loads(own.ctl("cluster", "restart", "2", "--json"))
+    equal((facts["id"], facts["pid"]), (2, own.pid(2)), "cluster restart --json")
+    equal(json.loads(own.ctl("cluster", "stop", "--json"))["stopped"], 3, "cluster stop --json")
 
 
 @limit(90)

@@ -1,5 +1,6 @@
 """raftctl recover: a cluster whose majority is lost for good goes on with who is left, when an operator says so."""
 
+import json
 import shutil
 
 from harness import check, equal, limit, text_of, wait_for
@@ -91,7 +92,9 @@ def test_two_of_five_go_on_together(env):
         lose(cluster, 1, 2, 3)
         done = cluster.ctl("recover", cluster.data(4), "--keep", "5,9", YES, code=2)
         check("node 9 is no voter" in text_of(done), text_of(done))
-        cluster.ctl("recover", cluster.data(4), "--keep", "5", YES)
+        told = json.loads(cluster.ctl("recover", cluster.data(4), "--keep", "5", "--json", code=1).stdout)
+        equal((told["done"], told["id"], told["voters_before"], told["voters"], told["given_up"]), (False, 4, [1, 2, 3, 4, 5], [4, 5], [1, 2, 3]), "recover --json")
+        equal(json.loads(cluster.ctl("recover", cluster.data(4), "--keep", "5", YES, "--json").stdout)["done"], True, "recover --json")
         cluster.start(4, 5)
         cluster.wait_leader(among=[4, 5])
         all_there(m, "before", 10)
