@@ -44,7 +44,7 @@ def names_of(directory):
         return [e.name for e in entries]
 
 
-@limit(60 + FILES / 250)
+@limit(120 + FILES / 100)
 def test_a_directory_of_very_many_files(env):
     with env.cluster(3) as cluster:
         a, b = cluster.mount("a"), cluster.mount("b")
