@@ -171,11 +171,12 @@ def test_signals_end_it_cleanly_even_while_requests_wait_and_files_are_open(env)
 
 
 def test_a_raftfs_that_waits_for_a_quorum_can_be_killed_at_once(env):
-    """Its own question whether the mount answers must not keep it from dying."""
+    """Its own question whether the mount answers must not keep it from dying. (Without a node of its own it mounts only
+    once the cluster has answered.)"""
     toml = env.dir / "cluster.toml"
     toml.write_text(cluster_toml("demo", dict(zip((1, 2, 3), free_ports(3)))))
     for number, code in ((signal.SIGTERM, 32), (signal.SIGKILL, -9)):
-        m = Mount(env.dir, "waiting", ["--cluster", toml], wait=False)
+        m = Mount(env.dir, "waiting", ["--cluster", toml, "--id", 1], wait=False)
         wait_for(lambda: is_mounted(m.path), 5, "the mount to appear")
         wait_for(lambda: any_waits_for(m.proc.pid), 5, "raftfs to wait for the mount's first answer")
         m.proc.signal(number)
