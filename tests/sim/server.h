@@ -102,7 +102,7 @@ struct sim_server {
 	struct memfs *disk;
 	struct sim_place *place;
 	uint64_t incarnation;
-	bool lost_its_disk; /* once, or more often */
+	bool lost_its_disk;            /* once, or more often */
 	uint64_t met[SIM_SERVERS_MAX]; /* incarnations of the others; 0: not met */
 	enum server_end end;           /* how its last life ended */
 	uint64_t rot;                  /* not 0: a bit flips before it starts again */
