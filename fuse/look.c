@@ -203,13 +203,6 @@ static bool is_there(const struct request *r)
 	return r->inode->group != NULL && r->inode->group->serial == r->look->serial;
 }
 
-static void begin_again(struct request *r)
-{
-	struct fs_op op = r->args.op;
-
-	request_go(r, &op);
-}
-
 void look_take(struct request *r, const struct fs_result *res)
 {
 	struct look *l = r->look;
@@ -217,9 +210,9 @@ void look_take(struct request *r, const struct fs_result *res)
 	struct fs_op op;
 
 	if (appends && (!is_there(r) || r->inode->group->committing)) {
-		begin_again(r);
+		request_go(r, &r->args.op);
 	} else if (res->err != 0 && l->asked_stage && !is_there(r)) {
-		begin_again(r); /* the staging file went with its commit */
+		request_go(r, &r->args.op); /* the staging file went with its commit */
 	} else if (res->err != 0 || r->args.op.kind != FS_OP_READ) {
 		request_end(r, res);
 	} else if (l->asked_stage) {

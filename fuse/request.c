@@ -378,7 +378,8 @@ void request_go(struct request *r, const struct fs_op *as_it_came)
 {
 	struct fs_op copy = *as_it_came, *op = &copy;
 	const struct fs_result ok = {0};
-	enum group_verdict verdict = r->inode != NULL ? group_judge(r, op) : GROUP_PASS;
+	bool grouped = r->inode != NULL && r->mount->options->commit_close;
+	enum group_verdict verdict = grouped ? group_judge(r, op) : GROUP_PASS;
 
 	if (verdict == GROUP_HELD ||
 	    (r->inode != NULL && r->args.ino != 0 && truncation_holds(r, op)))

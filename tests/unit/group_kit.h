@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
+#include "fuse_client.h"
 #include "../../fuse/group_priv.h"
 #include "../../fuse/handle.h"
 #include "../../fuse/locks.h"
@@ -193,26 +194,6 @@ void client_get_info(const struct client *c, struct client_info *info)
 {
 	(void)c;
 	*info = (struct client_info){0};
-}
-
-void client_status(struct client *c, const struct config_node *node, uint64_t timeout_ms,
-                   client_status_cb cb, void *ctx)
-{
-	(void)c;
-	(void)node;
-	(void)timeout_ms;
-	(void)cb;
-	(void)ctx;
-}
-
-void client_recent(struct client *c, uint32_t most, uint64_t timeout_ms, client_recent_cb cb,
-                   void *ctx)
-{
-	(void)c;
-	(void)most;
-	(void)timeout_ms;
-	(void)cb;
-	(void)ctx;
 }
 
 static bool is_open(size_t i)

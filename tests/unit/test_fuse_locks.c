@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include "fuse_client.h"
 #include "../../fuse/handle.h"
 #include "../../fuse/locks.h"
 #include "../../fuse/ops.h"
@@ -64,26 +65,6 @@ void client_get_info(const struct client *c, struct client_info *info)
 {
 	(void)c;
 	*info = (struct client_info){.session = 100};
-}
-
-void client_status(struct client *c, const struct config_node *node, uint64_t timeout_ms,
-                   client_status_cb cb, void *ctx)
-{
-	(void)c;
-	(void)node;
-	(void)timeout_ms;
-	(void)cb;
-	(void)ctx;
-}
-
-void client_recent(struct client *c, uint32_t most, uint64_t timeout_ms, client_recent_cb cb,
-                   void *ctx)
-{
-	(void)c;
-	(void)most;
-	(void)timeout_ms;
-	(void)cb;
-	(void)ctx;
 }
 
 static void answer(size_t i, int code, uint64_t value)
