@@ -515,10 +515,14 @@ def test_a_mount_with_waiters_can_be_unmounted_and_frees_what_it_had(env):
 # increment of everybody can be found again.
 
 class Counters:
+    """Processes that add until they are told to end, and each at least `rounds`."""
+
     def __init__(self, mounts, processes, rounds):
         self.mounts, self.rounds = mounts, rounds
         self.row = struct.Struct(f"<{processes + 1}Q")
-        self.done = memoryview(mmap.mmap(-1, 16 * processes)).cast("Q") # by process: acknowledged, not known
+        cells = memoryview(mmap.mmap(-1, 16 * processes + 8)).cast("Q")
+        self.done = cells[:2 * processes] # by process: acknowledged, not known
+        self.told_to_end = cells[2 * processes:]
         self.processes, self.pids = processes, []
         fd = os.open(mounts[0] / "counter", os.O_WRONLY | os.O_CREAT, 0o644)
         os.write(fd, self.row.pack(*[0] * (processes + 1)))
@@ -540,19 +544,23 @@ class Counters:
         return sum(self.done[::2])
 
     def end(self, seconds):
+        self.told_to_end[0] = 1
         deadline = time.monotonic() + seconds
         for pid in self.pids:
             wait_for(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, max(0.1, deadline - time.monotonic()), "a process to end")
 
+    def _is_done(self, i):
+        return self.told_to_end[0] and self.done[2 * i] >= self.rounds
+
     def _work(self, i):
-        while self.done[2 * i] < self.rounds:
+        while not self._is_done(i):
             try:
                 fd = os.open(self.mounts[i % len(self.mounts)] / "counter", os.O_RDWR)
             except OSError:
                 time.sleep(0.05) # its mount is dead or not yet back
                 continue
             try:
-                while self.done[2 * i] < self.rounds:
+                while not self._is_done(i):
                     self._increment(fd, i)
             except OSError:
                 pass
