@@ -230,6 +230,31 @@ def test_every_call_goes_on_while_each_node_is_killed_in_turn(env):
 
 
 @limit(60)
+def test_who_stands_behind_the_call_of_another_in_the_kernel_needs_no_more_than_ctrl_c(env):
+    """Creating locks the directory in the kernel, where no signal reaches who waits: the first one's end has to come."""
+    timeout_s = 3
+    with env.cluster(3) as cluster:
+        a = cluster.mount("a", f"timeout={timeout_s}")
+        here = os.open(a.path, os.O_RDONLY | os.O_DIRECTORY)
+        lose_quorum(cluster)
+
+        def create(name):
+            return begin(lambda: os.open(name, os.O_WRONLY | os.O_CREAT, dir_fd=here))
+        first = create("first")
+        wait_for(lambda: state_of(first) == "S", 2, "the first one to wait for the cluster")
+        began = time.monotonic()
+        behind = [create(f"behind-{i}") for i in range(4)]
+        for pid in behind:
+            wait_for(lambda: state_of(pid) == "D", 2, "the others to wait in the kernel")
+            os.kill(pid, signal.SIGINT)
+        for pid in behind:
+            equal(end_of("who stands behind", pid, "SIGINT"), signal.SIGINT, "its end")
+        env.note(f"{len(behind)} ended {time.monotonic() - began:.2f} s after SIGINT, behind one that was let wait")
+        check(time.monotonic() - began < slow(timeout_s + 1), "they waited for each other too")
+        equal(end_of("the first", first, "itself"), errno.ETIMEDOUT << 8, "who was not interrupted")
+
+
+@limit(60)
 def test_the_death_of_raftfs_frees_everybody_and_a_restart_takes_the_mount_over(env):
     with env.cluster(3) as cluster:
         a = cluster.mount("a", f"timeout={PATIENCE_S}")
