@@ -57,6 +57,8 @@ void admin_take_reply(struct link *l, const struct wire_admin_reply *reply)
 		(void)snprintf(refusal.leader_address, sizeof(refusal.leader_address), "%s",
 		               reply->leader_address);
 		again_later(w, reply->text);
+		if (l == w->client->chosen)
+			chosen_refused_admin(w, reply->leader_id);
 		route_take_reply(l, &refusal);
 	} else if (reply->code == RFS_EBUSYLIMIT) {
 		again_later(w, reply->text);
@@ -106,7 +108,7 @@ void client_admin(struct client *c, const struct config_node *node, const struct
 
 static void send_if_possible(struct admin_wait *w)
 {
-	struct link *l = w->of_leader ? w->client->target : w->node;
+	struct link *l = w->of_leader ? chosen_or_target(w) : w->node;
 
 	if (w->sent_to != NULL || w->again_ms > client_now(w->client) || l == NULL || !l->up)
 		return;

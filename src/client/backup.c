@@ -122,24 +122,29 @@ static void again(struct client_backup *b, const char *why)
 
 /* ---- who is asked ---- */
 
-/* The leader has everything; without one, any node may be new enough. */
-static struct link *choose(const struct client *c)
+static bool can_give(const struct link *l)
 {
-	for (size_t i = 0; c->target == NULL && i < c->n_links; i++) {
-		struct link *l = c->links[i];
+	return l != NULL && l->up && l->usable &&
+	       net_conn_version(l->conn) >= frame_version(FRAME_BACKUP);
+}
 
-		if (l->up && l->usable && net_conn_version(l->conn) >= frame_version(FRAME_BACKUP))
-			return l;
-	}
-	return c->target != NULL && net_conn_version(c->target->conn) >= frame_version(FRAME_BACKUP)
-	               ? c->target
-	               : NULL;
+/* The leader has everything; without one, any node may be new enough. */
+static struct link *choose(const struct client_backup *b)
+{
+	const struct client *c = b->client;
+
+	if (can_give(c->chosen) && b->not_now.code == 0)
+		return c->chosen;
+	for (size_t i = 0; c->target == NULL && i < c->n_links; i++)
+		if (can_give(c->links[i]))
+			return c->links[i];
+	return can_give(c->target) ? c->target : NULL;
 }
 
 static void begin(struct client_backup *b)
 {
 	struct client *c = b->client;
-	struct link *l = choose(c);
+	struct link *l = choose(b);
 	const struct wire_backup ask = {.id = c->last_id + 1, .min_index = b->min_index};
 
 	if (l == NULL)

@@ -254,5 +254,9 @@ void client_get_info(const struct client *c, struct client_info *info)
 	info->reconnects = c->reconnects;
 	for (size_t i = 0; i < c->n_links; i++)
 		put_node(info, c->links[i]);
+	info->chosen = c->chosen != NULL ? c->chosen->id : 0;
+	info->chosen_ready = c->chosen != NULL && c->chosen->usable;
+	info->passed_on = c->passed_on;
+	memcpy(info->passed_on_why, c->passed_on_why, sizeof(info->passed_on_why));
 	memcpy(info->last_error, c->last_error, sizeof(info->last_error));
 }

@@ -140,6 +140,13 @@ struct client_backup *client_backup(struct client *c, uint64_t min_index, uint64
                                     client_backup_cb cb, void *ctx);
 void client_backup_end(struct client_backup *b);
 
+/* From here on `node` is asked first, whatever is asked, until its connection is lost or another one
+ * is chosen; NULL: nobody in particular. Reads it answers itself, as linearizable as the leader's.
+ * What only the leader can do it refuses, and then that one request goes on to the leader, under the
+ * same sequence number; likewise what it does not answer. client_get_info() tells of both. Before
+ * `chosen_ready` it is as if it had not been chosen. */
+void client_choose(struct client *c, const struct config_node *node);
+
 /* What the client knows by itself, at once. */
 struct client_info {
 	uint64_t session;         /* 0: none open */
@@ -152,7 +159,11 @@ struct client_info {
 	struct config_node nodes[CONFIG_NODES_MAX]; /* as now known */
 	bool node_up[CONFIG_NODES_MAX];             /* a ready connection exists */
 	size_t n_nodes;
-	char last_error[256]; /* why the last connection or request failed; "" */
+	raft_id chosen;         /* 0: none, or its connection was lost */
+	bool chosen_ready;      /* it is connected */
+	uint64_t passed_on;     /* requests that the chosen node left to the leader … */
+	char passed_on_why[80]; /* … and why the last one, as "node 2 is not the leader" */
+	char last_error[256];   /* why the last connection or request failed; "" */
 };
 void client_get_info(const struct client *c, struct client_info *info);
 

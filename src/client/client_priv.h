@@ -1,5 +1,6 @@
 /* The client's inside. client.c: life and the one worker of a turn. request.c: tables, deadlines,
  * how a request ends. lock.c: locks that wait. link.c: a connection to one node. route.c: who leads, and what is sent there.
+ * chosen.c: the node that is asked first.
  * session.c: opening, keeping and losing the session. status.c: one-off questions to one node. admin.c: what
  * operators ask for. watch.c: changes as they happen.
  *
@@ -91,6 +92,7 @@ struct client_req {
 	bool is_outstanding; /* in c->by_seq: its answer is not known yet */
 	bool sent;
 	uint32_t open_mask; /* links, by slot, that owe an answer to a copy */
+	bool passed_on;     /* the chosen node has left it to the leader */
 	bool maybe;         /* a copy was lost, or may have been proposed */
 
 	/* A lock that waits: index to ask for, and who will tell (NULL: is to be asked). */
@@ -157,6 +159,7 @@ struct admin_wait {
 	struct client *client;
 	struct wire_admin what;
 	bool of_leader, sent;
+	bool passed_on;       /* the chosen node has left it to the leader */
 	struct link *node;    /* whom to ask, unless the leader */
 	struct link *sent_to; /* who owes the answer; NULL: to be sent at again_ms */
 	uint64_t again_ms, deadline_ms;
@@ -196,7 +199,10 @@ struct client {
 	struct link *target;  /* the one that says it leads; usable */
 	struct link *hinted;  /* without a target: who leads as others say */
 	struct link *nearest; /* opts.read_local: where reads go; NULL: to be chosen */
-	uint64_t index_seen;  /* the latest state that an answer came from */
+	struct link *chosen;  /* by the caller; NULL: nobody */
+	uint64_t passed_on;
+	char passed_on_why[80];
+	uint64_t index_seen; /* the latest state that an answer came from */
 	uint64_t leader_term;
 	uint64_t leader_heard_ms;
 	uint64_t no_target_since_ms, ask_at_ms;
@@ -280,6 +286,16 @@ void route_take_status(struct link *l, const struct wire_status *st);
 void route_work(struct client *c);
 uint64_t route_due(const struct client *c);
 void route_refresh(struct client *c); /* ask the target who the members are */
+void route_ask(struct link *l);       /* for its status, unless it owes it already */
+
+/* chosen.c */
+struct link *chosen_for(const struct client *c, const struct client_req *r); /* NULL: the target */
+struct link *chosen_or_target(const struct admin_wait *w);
+/* The chosen node does not take it: on to the leader, once it is known. `leader`: whom it names. */
+void chosen_refused(struct client_req *r, raft_id leader);
+void chosen_refused_admin(struct admin_wait *w, raft_id leader);
+void chosen_work(struct client *c);
+uint64_t chosen_due(const struct client *c);
 
 /* session.c */
 void session_opened(struct client *c, const struct fs_result *res);

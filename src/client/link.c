@@ -69,7 +69,7 @@ static struct link *link_room(struct client *c)
 	for (size_t i = 0; i < c->n_links; i++) {
 		struct link *l = c->links[i];
 
-		if (!l->given && l->conn == NULL && l != c->hinted)
+		if (!l->given && l->conn == NULL && l != c->hinted && l != c->chosen)
 			return l;
 	}
 	return NULL;

@@ -9,7 +9,7 @@
 
 /* ---- asking ---- */
 
-static void ask(struct link *l)
+void route_ask(struct link *l)
 {
 	struct client *c = l->client;
 
@@ -23,7 +23,7 @@ static void ask(struct link *l)
 void route_refresh(struct client *c)
 {
 	if (c->target != NULL)
-		ask(c->target);
+		route_ask(c->target);
 }
 
 static void ask_all_now(struct client *c)
@@ -70,7 +70,7 @@ static void ask_if_needed(struct client *c)
 	if (c->ask_at_ms > now)
 		return;
 	for (size_t i = 0; i < c->n_links; i++)
-		ask(c->links[i]);
+		route_ask(c->links[i]);
 	c->ask_at_ms = now + ask_pace(c);
 }
 
@@ -85,7 +85,7 @@ static void follow_hint(struct client *c, raft_id id, const char *address)
 	if (!l->up)
 		link_dial_soon(l);
 	else if (l->last_asked_ms + CLIENT_ASK_MS <= client_now(c))
-		ask(l);
+		route_ask(l);
 }
 
 /* ---- reads that need no leader ---- */
@@ -127,7 +127,7 @@ static void leave_nearest(struct client *c)
 
 	c->nearest = NULL;
 	l->round_trip_us = 0;
-	ask(l);
+	route_ask(l);
 }
 
 /* What it owed goes to another one. */
@@ -147,7 +147,12 @@ static void leave_silent_nearest(struct client *c)
 
 static struct link *link_for(struct client *c, const struct client_req *r)
 {
-	return is_local(c, r) ? nearest(c) : c->target;
+	struct link *l;
+
+	if (is_local(c, r))
+		return nearest(c);
+	l = chosen_for(c, r);
+	return l != NULL ? l : c->target;
 }
 
 /* ---- the target ---- */
@@ -230,7 +235,7 @@ static void take_refusal(struct link *l, const struct wire_reply *reply)
 
 void route_link_up(struct link *l)
 {
-	ask(l);
+	route_ask(l);
 }
 
 void route_link_lost(struct link *l)
@@ -248,10 +253,15 @@ void route_link_lost(struct link *l)
 			req_move(r, REQ_OUTBOX);
 		else if (session_is_over(r) && r->open_mask == 0)
 			req_end(r, RFS_ESESSION); /* nobody is left who could tell */
+		else if (l == c->chosen)
+			req_move(r, REQ_OUTBOX);
 	}
 	l->round_trip_us = 0;
 	if (c->nearest == l)
 		c->nearest = NULL;
+	if (c->chosen == l)
+		c->chosen = NULL;
+	client_schedule(c);
 	if (c->target != l)
 		return;
 	drop_target(c);
@@ -341,9 +351,11 @@ void route_take_reply(struct link *l, const struct wire_reply *reply)
 		r->maybe = r->maybe || err == RFS_EUNKNOWN;
 		if (r->waits_at == l)
 			r->waits_at = NULL;
+		if (l == c->chosen)
+			chosen_refused(r, reply->leader_id);
 		take_refusal(l, reply);
 	} else if (err == RFS_EBUSYLIMIT) {
-		if (l == c->target)
+		if (l == c->target || l == c->chosen)
 			make_busy(r);
 	} else if (err == RFS_ESESSION) {
 		if (req_is_change(r) && r->owner != REQ_CLOSES_SESSION)
@@ -418,7 +430,7 @@ static void pump(struct client *c)
 	DL_FOREACH_SAFE (c->lists[REQ_OUTBOX], r, next) {
 		struct link *l = link_for(c, r);
 
-		if (l == NULL && !c->opts.read_local)
+		if (l == NULL && !c->opts.read_local && c->chosen == NULL)
 			return;
 		if (l == NULL)
 			continue;
@@ -452,6 +464,7 @@ void route_work(struct client *c)
 {
 	busy_again(c);
 	leave_silent_nearest(c);
+	chosen_work(c);
 	ask_if_needed(c);
 	pump(c);
 }
@@ -465,6 +478,7 @@ uint64_t route_due(const struct client *c)
 	if (c->stalled)
 		due = client_earlier(due, client_now(c) + CLIENT_STALLED_MS);
 	due = client_earlier(due, nearest_doubt_at(c));
+	due = client_earlier(due, chosen_due(c));
 	if (c->closing != CLOSE_NOT)
 		return due;
 	if (c->target == NULL || in_doubt(c))

@@ -50,18 +50,21 @@ struct recent {
 	struct recent *prev, *next;
 };
 
+static bool can_tell(const struct link *l, uint32_t not_these)
+{
+	return l != NULL && l->up && l->usable && (not_these & 1u << l->slot) == 0 &&
+	       net_conn_version(l->conn) >= frame_version(FRAME_WATCH);
+}
+
 static struct link *any_link(const struct client *c, uint32_t not_these)
 {
-	if (c->target != NULL && net_conn_version(c->target->conn) >= frame_version(FRAME_WATCH) &&
-	    (not_these & 1u << c->target->slot) == 0)
+	if (can_tell(c->chosen, not_these))
+		return c->chosen;
+	if (can_tell(c->target, not_these))
 		return c->target;
-	for (size_t i = 0; i < c->n_links; i++) {
-		struct link *l = c->links[i];
-
-		if (l->up && l->usable && (not_these & 1u << l->slot) == 0 &&
-		    net_conn_version(l->conn) >= frame_version(FRAME_WATCH))
-			return l;
-	}
+	for (size_t i = 0; i < c->n_links; i++)
+		if (can_tell(c->links[i], not_these))
+			return c->links[i];
 	return NULL;
 }
 

@@ -107,11 +107,15 @@ static int connect_run(struct ctl *ctl)
 }
 
 static const char details[] =
-        "In the shell: from here on commands go to this node, which passes changes on to the "
-        "leader, until it\n"
-        "dies or another one is chosen. A connection that is lost is told, and the next command "
-        "finds the\n"
-        "cluster again by itself. On the command line: only says who answers there.\n"
+        "In the shell: from here on commands go to this node, until it dies or another one is "
+        "chosen. It\n"
+        "answers reads itself, as current as the leader's. What only the leader can do, above all "
+        "changes, it\n"
+        "refuses, naming the leader; then that one command goes on there, and the shell says so "
+        "once. Likewise\n"
+        "if it does not answer. A connection that is lost is told, and the next command finds the "
+        "cluster again\n"
+        "by itself. On the command line: only says who answers there.\n"
         "\n"
         "  connect 127.0.0.1 7001\n"
         "  connect db1.example.com:7001\n"

@@ -1,5 +1,6 @@
 /* The shell: `raftctl` without a command. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,22 +9,48 @@
 #include "commands.h"
 #include "shell.h"
 
-#define CHOSEN_UP_MS 1000u
+#define CHOSEN_UP_MS 2000u
 
 /* ---- the chosen node ---- */
 
-/* Whether there is a connection to the chosen node, as the client knows it by now. */
-static bool chosen_is_up(struct shell *sh, struct client_info *info)
+/* Whether the client in use knows this very node: then it goes on, with its session. */
+static bool is_known(struct ctl *ctl, const struct config_node *at)
 {
-	client_get_info(sh->ctl->client, info);
-	for (size_t i = 0; i < info->n_nodes; i++) {
-		const struct config_node *n = &info->nodes[i];
+	struct client_info info;
 
-		if (n->id == sh->chosen.id ||
-		    (n->port == sh->chosen.port && strcmp(n->host, sh->chosen.host) == 0))
-			return info->node_up[i];
+	if (ctl->client == NULL)
+		return false;
+	client_get_info(ctl->client, &info);
+	for (size_t i = 0; i < info.n_nodes; i++) {
+		const struct config_node *n = &info.nodes[i];
+
+		if (n->id == at->id && n->port == at->port && strcmp(n->host, at->host) == 0)
+			return true;
 	}
 	return false;
+}
+
+/* Another cluster, for all we know. */
+static int open_afresh(struct shell *sh, struct rfs_err *err)
+{
+	struct ctl *ctl = sh->ctl;
+
+	if (ctl->client != NULL)
+		ctl_close(ctl);
+	sh->base.cluster = NULL;
+	sh->base.endpoints[0] = sh->chosen_text;
+	sh->base.n_endpoints = 1;
+	memcpy(ctl->args.endpoints, sh->base.endpoints, sizeof(sh->base.endpoints));
+	ctl->args.cluster = NULL;
+	ctl->args.n_endpoints = 1;
+	return ctl_open(ctl, err);
+}
+
+/* So that surveys need no answer of the chosen node to know of the others. */
+static void use_known(struct ctl *ctl, const struct client_info *info)
+{
+	ctl->n_nodes = info->n_nodes;
+	memcpy(ctl->nodes, info->nodes, sizeof(ctl->nodes));
 }
 
 int shell_choose(struct shell *sh, const struct config_node *at, struct rfs_err *err)
@@ -31,25 +58,47 @@ int shell_choose(struct shell *sh, const struct config_node *at, struct rfs_err 
 	struct ctl *ctl = sh->ctl;
 	uint64_t give_up_ms = clock_mono_ms() + CHOSEN_UP_MS;
 	struct client_info info;
+	bool known = is_known(ctl, at);
 
-	if (ctl->client != NULL)
-		ctl_close(ctl);
 	sh->chosen = *at;
-	sh->chosen_was_up = false;
+	sh->passed_on_to = 0;
 	config_format_endpoint(at->host, at->port, sh->chosen_text, sizeof(sh->chosen_text));
-	sh->base.cluster = NULL;
-	sh->base.endpoints[0] = sh->chosen_text;
-	sh->base.n_endpoints = 1;
-	memcpy(ctl->args.endpoints, sh->base.endpoints, sizeof(sh->base.endpoints));
-	ctl->args.cluster = NULL;
-	ctl->args.n_endpoints = 1;
-	if (ctl_open(ctl, err) != 0)
+	if (!known && open_afresh(sh, err) != 0) {
+		sh->chosen.port = 0;
 		return err->code;
+	}
+	client_choose(ctl->client, at);
 	do {
 		ctl_turn(ctl, 10);
-		sh->chosen_was_up = chosen_is_up(sh, &info);
-	} while (!sh->chosen_was_up && clock_mono_ms() < give_up_ms && !ctl_interrupted());
-	return 0;
+		client_get_info(ctl->client, &info);
+	} while (!info.chosen_ready && clock_mono_ms() < give_up_ms && !ctl_interrupted());
+	sh->passed_on = info.passed_on;
+	if (info.chosen_ready) {
+		if (!known)
+			use_known(ctl, &info);
+		return 0;
+	}
+	sh->chosen.port = 0;
+	client_choose(ctl->client, NULL);
+	return rfs_err_set(err, -ETIMEDOUT, "%s: no connection in time", sh->chosen_text);
+}
+
+/* Who was asked in place of the chosen node; once, until that changes. */
+static void tell_passed_on(struct shell *sh)
+{
+	struct client_info info;
+
+	client_get_info(sh->ctl->client, &info);
+	if (info.passed_on == sh->passed_on)
+		return;
+	sh->passed_on = info.passed_on;
+	if (info.leader == 0 || info.leader == sh->chosen.id ||
+	    (info.leader == sh->passed_on_to && strcmp(info.passed_on_why, sh->passed_on_why) == 0))
+		return;
+	sh->passed_on_to = info.leader;
+	memcpy(sh->passed_on_why, info.passed_on_why, sizeof(sh->passed_on_why));
+	(void)ctl_error(CTL_DONE, "%s, asked node %" PRIu64 " at %s (said once)",
+	                info.passed_on_why, info.leader, info.leader_address);
 }
 
 void shell_look(struct shell *sh)
@@ -60,20 +109,16 @@ void shell_look(struct shell *sh)
 	if (sh->chosen.port == 0 || ctl->client == NULL)
 		return;
 	(void)uv_run(&ctl->loop, UV_RUN_NOWAIT);
-	if (chosen_is_up(sh, &info)) {
-		sh->chosen_was_up = true;
-		return;
-	}
-	if (!sh->chosen_was_up)
+	tell_passed_on(sh);
+	client_get_info(ctl->client, &info);
+	if (info.chosen != 0)
 		return;
 	(void)ctl_error(CTL_NO_ANSWER,
 	                "the connection to %s is lost; going on with the other nodes of the "
 	                "cluster ('connect' chooses one)",
 	                sh->chosen_text);
-	/* From now on every node that is known, so that surveys do not hang on the dead one. */
 	sh->chosen.port = 0;
-	ctl->n_nodes = info.n_nodes;
-	memcpy(ctl->nodes, info.nodes, sizeof(ctl->nodes));
+	use_known(ctl, &info);
 }
 
 /* ---- one line ---- */
@@ -118,6 +163,7 @@ static int run_args(struct shell *sh, struct ctl_args *args)
 	ctl->args = *args;
 	shell_look(sh);
 	status = ctl_run(ctl);
+	shell_look(sh);
 	if (ctl->client != NULL)
 		ctl_surveys_prune(ctl);
 	return status;

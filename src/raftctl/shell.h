@@ -19,12 +19,16 @@ struct shell {
 	/* What `connect` chose; port 0: nothing. */
 	struct config_node chosen;
 	char chosen_text[CONFIG_HOST_MAX + 16];
-	bool chosen_was_up;
+	/* What was said of requests that it left to the leader. */
+	uint64_t passed_on;
+	char passed_on_why[80];
+	raft_id passed_on_to; /* 0: nothing was said */
 };
 
-/* From here on commands go to that node. An error leaves things as they were. */
+/* From here on commands go to that node. The client in use goes on, if it knows the node. */
 int shell_choose(struct shell *sh, const struct config_node *at, struct rfs_err *err);
-/* Say so if the chosen node's connection is lost, and go on with the cluster's other nodes. */
+/* Say what the chosen node has left to the leader, and if its connection is lost; then go on with
+ * the cluster's other nodes. */
 void shell_look(struct shell *sh);
 
 /* ---- words.c: a line taken apart ---- */

@@ -8,6 +8,7 @@ import re
 import subprocess
 import time
 
+from test_metrics import get, observed_cluster, samples
 from harness import Failure, Proc, check, equal, free_ports, limit, program, run, sanitizer_env, slow, text_of, wait_for
 
 
@@ -16,6 +17,37 @@ def shell(cluster, script, *args, code=0, data=None):
     done = run([program("raftctl"), "--cluster", cluster.toml, *args], cluster.directory, data=script.encode() if data is None else data)
     equal(done.returncode, code, f"exit code of raftctl {' '.join(args)} with {script!r}: {text_of(done)}")
     return done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+
+
+class Shell:
+    """raftctl at the end of a pipe, line by line."""
+
+    def __init__(self, directory, *args):
+        reader, self.writer = os.pipe()
+        self.paths = [directory / name for name in ("shell.out", "shell.err")]
+        with open(self.paths[0], "w") as out, open(self.paths[1], "w") as err:
+            self.popen = subprocess.Popen([program("raftctl"), *map(str, args)], stdin=reader, stdout=out, stderr=err, env=sanitizer_env(directory))
+        os.close(reader)
+        self.seen = 0
+
+    def out(self):
+        return self.paths[0].read_text()
+
+    def err(self):
+        return self.paths[1].read_text()
+
+    def line(self, text, answer, seconds=15):
+        """Run a line (or some), and wait until standard output has `answer` behind what was waited for before."""
+        os.write(self.writer, (text + "\n").encode())
+        try:
+            wait_for(lambda: answer in self.out()[self.seen:], seconds, f"{answer!r} as the answer to {text!r}")
+        except Failure as e:
+            raise Failure(f"{e}; said: {self.out()!r} {self.err()!r}") from None
+        self.seen = self.out().index(answer, self.seen) + len(answer) - answer.endswith("\n")
+
+    def end(self, seconds=10):
+        os.close(self.writer)
+        return self.popen.wait(slow(seconds))
 
 
 class Terminal:
@@ -85,7 +117,8 @@ never 'reached
     lines = out.splitlines()
     check(lines[0].startswith(f"connected to node 2 at 127.0.0.1:{c.ports[2]}"), f"first line: {lines[0]}")
     equal(lines[1:], [f"{leader} {c.address(leader)}", "None", "100"], "the session's answers")
-    equal(err, "", "what the session complained about")
+    equal(err, "" if leader == 2 else f"raftctl: line 4: node 2 is not the leader, asked node {leader} at {c.address(leader)} (said once)\n",
+          "what the session said besides")
 
 
 def test_every_node_says_who_leads(env, shared):
@@ -155,6 +188,77 @@ def test_connect_alone_says_who_answers(env, shared):
     equal(done.returncode, 3, f"exit code of connect to nobody: {text_of(done)}")
     check(str(dead) in text_of(done) and "status" in text_of(done), f"connect to nobody said {text_of(done)}")
     equal(run([program("raftctl"), "connect"], env.dir).returncode, 2, "exit code of connect without a place")
+
+
+def counts(ports):
+    """For each node (reads taken, requests refused), and the number of open sessions."""
+    found, sessions = {}, 0
+    for id, port in ports.items():
+        now = samples(get(port, "/metrics")[2])
+        found[id] = (now["raftfs_reads_total"], now["raftfs_refused_requests_total"])
+        sessions = max(sessions, now["raftfs_sessions"])
+    return found, sessions
+
+
+def grown(before, after):
+    return {id: tuple(int(b - a) for a, b in zip(before[id], after[id])) for id in before}
+
+
+@limit(60)
+def test_commands_go_to_the_chosen_node_and_what_only_the_leader_can_do_is_asked_of_it(env):
+    c, ports = observed_cluster(env)
+    with c:
+        leader = c.wait_leader()
+        a, b = (id for id in c.ids if id != leader)
+        c.ctl("set", "color", "blue")
+        start, _ = counts(ports)
+        p = Shell(env.dir, "--cluster", c.toml)
+        p.line(f"connect {c.address(a)}", "connected to node")
+        for _ in range(5):
+            p.line("getval color", "blue\n")
+        now, sessions = counts(ports)
+        equal(grown(start, now), {leader: (0, 0), a: (5, 0), b: (0, 0)}, "reads and refusals by node, after five reads at one")
+        equal(sessions, 0, "sessions that reads have opened")
+        p.line("set color red\ngetval color", "red\n")
+        p.line("set color green\ngetval color", "green\n")
+        after, sessions = counts(ports)
+        equal(grown(now, after), {leader: (0, 0), a: (2, 2), b: (0, 0)}, "reads and refusals by node, after two changes")
+        equal(p.err(), f"raftctl: line 7: node {a} is not the leader, asked node {leader} at {c.address(leader)} (said once)\n", "what was said")
+        p.line(f"connect {c.address(b)}\ngetval color", "green\n")
+        p.line("set color white\ngetval color", "white\n")
+        now, again = counts(ports)
+        equal(grown(after, now), {leader: (0, 0), a: (0, 0), b: (2, 1)}, "reads and refusals by node, with another one chosen")
+        equal((sessions, again), (1, 1), "open sessions before and after another node was chosen")
+        p.line("getleader", f"{leader} {c.address(leader)}\n")
+        p.line(f"connect {c.address(leader)}\nset color black\nget color --json", '"black"')
+        equal(grown(now, counts(ports)[0])[leader], (1, 0), "reads and refusals of the leader, when it is chosen")
+        check(f"node {b} is not the leader" in p.err(), f"nothing was said of another node's redirect: {p.err()}")
+        equal(p.end(), 0, "exit code")
+
+
+ALLOW = "\n[debug]\nallow_suspend = true\n"
+
+
+@limit(60)
+def test_a_chosen_node_that_is_silent_or_without_a_leader_costs_no_command(env):
+    with env.cluster(more=ALLOW) as c:
+        leader = c.wait_leader()
+        other = next(id for id in c.ids if id != leader)
+        p = Shell(env.dir)
+        p.line(f"connect {c.address(other)}\nset k 1\nsuspend 30\ngetleader", f"{leader} {c.address(leader)}\n")
+        began = time.monotonic()
+        p.line("getval k", "\n1\n")
+        p.line("set k 2\ngetval k", "\n2\n")
+        check(time.monotonic() - began < slow(2.5), f"{time.monotonic() - began:.1f} s for three commands with a silent node chosen")
+        check(f"node {other} does not answer, asked node {leader}" in p.err(), f"nothing was said of the silence: {p.err()}")
+        def lost():
+            p.line("getval k", "\n2\n")
+            return f"the connection to {c.address(other)} is lost" in p.err()
+        wait_for(lost, 10, "the shell to give the silent node up")
+        equal(p.end(), 0, "exit code")
+        c.kill(other) # it would sleep on
+        c.start(other)
+        c.wait_ready()
 
 
 @limit(60)
@@ -271,9 +375,6 @@ def test_watch_in_the_shell_ends_with_ctrl_c_or_its_count(env, shared):
     t.expect("\n1\r\n")
     t.type("quit\n")
     equal(t.end(), 0, "exit code")
-
-
-ALLOW = "\n[debug]\nallow_suspend = true\n"
 
 
 @limit(60)

@@ -196,7 +196,7 @@ static void take_request(struct fake_conn *c, const struct wire_request *r)
 	rfs_check(n->n_seen < FAKE_SEEN_MAX);
 	n->seen[n->n_seen++] = (struct fake_seen){r->id,     r->session, r->seq,
 	                                          r->lowest, r->op.kind, r->op.data_len};
-	if (n->deaf_to_locks && r->op.kind == FS_OP_LOCK)
+	if (n->swallows_requests || (n->deaf_to_locks && r->op.kind == FS_OP_LOCK))
 		return;
 	if (n->drops_unapplied) {
 		n->drops_unapplied = false;
@@ -206,7 +206,8 @@ static void take_request(struct fake_conn *c, const struct wire_request *r)
 	if (n->refusals > 0) {
 		n->refusals--;
 		res.err = n->refuse_with;
-	} else if (n->cluster->leader != n->id) {
+	} else if (n->cluster->leader != n->id &&
+	           (!n->serves_reads || fs_op_is_write(r->op.kind))) {
 		res.err = RFS_ENOTLEADER;
 	} else {
 		apply(n->cluster, r, &res);

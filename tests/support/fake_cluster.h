@@ -29,12 +29,14 @@ struct fake_node {
 	struct fake_conn *conns;
 
 	/* How it behaves. */
-	bool frozen;          /* takes frames and does nothing, until fake_thaw() */
-	bool answers_twice;   /* every reply */
-	bool hides_leader;    /* no hints in refusals */
-	bool deaf_to_locks;   /* as if no LOCK had come */
-	bool drops_unapplied; /* the next request: end of the connection, nothing done */
-	bool drops_applied;   /* the next request: done, then end of the connection */
+	bool frozen;            /* takes frames and does nothing, until fake_thaw() */
+	bool answers_twice;     /* every reply */
+	bool hides_leader;      /* no hints in refusals */
+	bool serves_reads;      /* without leading, too */
+	bool swallows_requests; /* answers everything else */
+	bool deaf_to_locks;     /* as if no LOCK had come */
+	bool drops_unapplied;   /* the next request: end of the connection, nothing done */
+	bool drops_applied;     /* the next request: done, then end of the connection */
 	int refuse_with; /* answer to the next `refusals` requests; then SESSION_OPEN counts too */
 	unsigned refusals;
 	uint64_t believes; /* who it says leads; 0: the truth */
