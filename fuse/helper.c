@@ -63,6 +63,5 @@ int options_parse_helper(struct mount_options *o, int argc, char *const argv[], 
 		rc = options_take_list(o, (const char *)lists.data, err);
 	}
 	buf_free(&lists);
-	options_finish(o, is_root);
-	return rc;
+	return rc == 0 ? options_finish(o, is_root, err) : rc;
 }

@@ -182,6 +182,8 @@ static int take_word(struct mount_options *o, const char *word, struct rfs_err *
 	    strncmp(word, "comment=", 8) == 0)
 		return 0;
 	if (is_one_of(kernel_options, word)) {
+		if (strcmp(word, "sync") == 0 || strcmp(word, "async") == 0)
+			o->sync = word[0] == 's';
 		buf_printf(&o->kernel, ",%s", word);
 		return 0;
 	}

@@ -30,7 +30,7 @@ const char options_help[] =
         "  -o logfile=PATH        where the log goes without -f (otherwise nowhere)\n"
         "  -o commit=write        every write(2) is committed when it returns (default)\n"
         "  -o commit=close        all that was written to a file is committed by close or fsync,\n"
-        "                         in one change; others see nothing of it before\n"
+        "                         in one change; others see nothing of it before; not with sync\n"
         "  -o debug               log every request\n"
         "  -o allow_other         other users may enter; the kernel checks modes\n"
         "  -o default_permissions the kernel checks modes (always, unless only root enters)\n"
@@ -126,13 +126,18 @@ void options_init(struct mount_options *o)
 	buf_init(&o->kernel);
 }
 
-void options_finish(struct mount_options *o, bool is_root)
+int options_finish(struct mount_options *o, bool is_root, struct rfs_err *err)
 {
 	if (o->allow_other || !is_root)
 		o->check_permission = true;
 	if (o->debug && !o->level_given)
 		o->level = LOG_LEVEL_DEBUG;
 	*buf_reserve(&o->kernel, 1) = '\0';
+	if (o->commit_close && o->sync)
+		return rfs_err_set(err, -EINVAL,
+		                   "-o sync and commit=close contradict each other: with sync every "
+		                   "write is committed when it returns");
+	return 0;
 }
 
 int options_parse(struct mount_options *o, int argc, char *const argv[], bool is_root,
@@ -148,8 +153,7 @@ int options_parse(struct mount_options *o, int argc, char *const argv[], bool is
 		rc = take_argument(o, which, culprit(argv, spelled), err);
 	if (rc == 0)
 		rc = check_arguments(o, argc - optind, argv + optind, err);
-	options_finish(o, is_root);
-	return rc;
+	return rc == 0 ? options_finish(o, is_root, err) : rc;
 }
 
 void options_free(struct mount_options *o)

@@ -27,6 +27,7 @@ struct mount_options {
 	bool debug;            /* -o debug: every request in the log */
 	bool read_local;       /* -o read=local: see client_opts */
 	bool commit_close;     /* -o commit=close: see group.h */
+	bool sync;             /* -o sync: every write is durable when it returns */
 	char *logfile;         /* -o logfile=; NULL if not given; owned */
 	char *subdir;          /* -o subdir=: this key is the root; NULL if not given; owned */
 	struct view view;      /* -o uid=, gid=, umask=; its root is FS_ROOT_INO */
@@ -58,7 +59,7 @@ int options_parse_helper(struct mount_options *o, int argc, char *const argv[], 
 void options_init(struct mount_options *o);
 int options_take_id(struct mount_options *o, const char *name, const char *text,
                     struct rfs_err *err);
-void options_finish(struct mount_options *o, bool is_root);
+int options_finish(struct mount_options *o, bool is_root, struct rfs_err *err);
 
 /* One list behind -o. In mount_option.c. Errors: -EINVAL, naming the option. */
 int options_take_list(struct mount_options *o, const char *list, struct rfs_err *err);

@@ -93,7 +93,7 @@ START_TEST(test_owners_modes_and_subtree_are_taken)
 	ck_assert(o.read_local && o.commit_close);
 	ck_assert_uint_eq(o.id, 3);
 	options_free(&o);
-	ck_assert_int_eq(parse_o("subdir=/,read=linearizable,commit=write"), 0);
+	ck_assert_int_eq(parse_o("subdir=/,read=linearizable,commit=write,sync"), 0);
 	ck_assert_ptr_null(o.subdir);
 	ck_assert(!o.read_local && !o.commit_close && !o.view.has_uid);
 }
@@ -140,6 +140,7 @@ static const struct {
         {"timeout=nan", "-o timeout=nan"},
         {"timeout=1e9", "timeout=1e9"},
         {"commit=x", "-o commit=x"},
+        {"commit=close,nodev,sync", "-o sync and commit=close"},
         {"logfile=", "logfile="},
         {"ro,rw2", "-o rw2"},
         {"uid=root", "-o uid=root"},
