@@ -212,6 +212,11 @@ void client_cancel(struct client_req *r)
 
 /* ---- looking in ---- */
 
+uint64_t client_session(const struct client *c)
+{
+	return c->session_state == SESSION_OPEN ? c->session : 0;
+}
+
 size_t client_inflight(const struct client *c)
 {
 	return c->n_changes;
@@ -240,7 +245,7 @@ void client_get_info(const struct client *c, struct client_info *info)
 	const struct link *leader = c->target != NULL ? c->target : c->hinted;
 
 	memset(info, 0, sizeof(*info));
-	info->session = c->session_state == SESSION_OPEN ? c->session : 0;
+	info->session = client_session(c);
 	if (leader != NULL) {
 		info->leader = leader->id;
 		memcpy(info->leader_address, leader->address, sizeof(info->leader_address));

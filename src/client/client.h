@@ -80,6 +80,9 @@ void client_cancel(struct client_req *r);
 void client_interrupt_lock(struct client_req *r);
 void client_abandon_lock(struct client_req *r);
 
+/* The session that its changes go under; 0: none is open. */
+uint64_t client_session(const struct client *c);
+
 /* Number of changes sent or queued and not yet answered. */
 size_t client_inflight(const struct client *c);
 

@@ -180,17 +180,20 @@ static void put_path(const struct names *t, uint64_t dir, struct fs_str name, st
 }
 
 bool names_follow(struct names *t, const struct store_change *c, struct buf *path,
-                  struct buf *old_path)
+                  struct buf *old_path, uint64_t *parent)
 {
 	const struct name *n;
 
 	if (c->index != t->index)
 		drop_dead(t);
 	t->index = c->index;
-	if (c->name.len > 0)
+	*parent = c->parent;
+	if (c->name.len > 0) {
 		put_path(t, c->parent, c->name, path);
-	else if ((n = first_of(t, c->ino)) != NULL)
+	} else if ((n = first_of(t, c->ino)) != NULL) {
+		*parent = n->parent;
 		put_path(t, n->parent, (struct fs_str){n->text, n->len}, path);
+	}
 	switch (c->kind) {
 	case STORE_CHANGE_CREATE: add(t, c->parent, c->name, c->ino); break;
 	case STORE_CHANGE_MODIFY: break;

@@ -17,8 +17,9 @@ void names_free(struct names *t);
 int names_load(struct names *t, struct store *s, struct rfs_err *err);
 
 /* Take a change in, and append the path that it is about to `path`, and to `old_path` a rename's old one. Nothing is
- * appended where no name is known. False: it is about a file without a name, which is no key. */
+ * appended where no name is known. *parent: the directory that the last name of the path is in, 0 where none is known.
+ * False: it is about a file without a name, which is no key. */
 bool names_follow(struct names *t, const struct store_change *c, struct buf *path,
-                  struct buf *old_path);
+                  struct buf *old_path, uint64_t *parent);
 
 #endif

@@ -28,7 +28,8 @@
 struct event {
 	raft_index index;
 	uint32_t sub, kind;
-	uint64_t ino, version;
+	uint64_t ino, version, parent, old_parent, session;
+	uint32_t mode;
 	uint32_t path_len, old_len;
 	char text[]; /* path, old path */
 };
@@ -79,7 +80,7 @@ static void drop_oldest(struct node_watch *w)
 	free(e);
 }
 
-static void push(struct node_watch *w, const struct store_change *c)
+static void push(struct node_watch *w, const struct store_change *c, uint64_t parent)
 {
 	struct event *e = mem_alloc(sizeof(*e) + w->path.len + w->old_path.len);
 
@@ -89,6 +90,10 @@ static void push(struct node_watch *w, const struct store_change *c)
 	        .kind = c->kind,
 	        .ino = c->ino,
 	        .version = c->version,
+	        .parent = parent,
+	        .old_parent = c->old_parent,
+	        .session = c->session,
+	        .mode = c->mode,
 	        .path_len = (uint32_t)w->path.len,
 	        .old_len = (uint32_t)w->old_path.len,
 	};
@@ -107,6 +112,7 @@ void watch_change(void *ctx, const struct store_change *c)
 {
 	struct node *n = ctx;
 	struct node_watch *w = n->watch;
+	uint64_t parent;
 
 	if (w == NULL) /* before watch_start() */
 		return;
@@ -115,8 +121,8 @@ void watch_change(void *ctx, const struct store_change *c)
 	w->index = c->index;
 	buf_clear(&w->path);
 	buf_clear(&w->old_path);
-	if (names_follow(w->names, c, &w->path, &w->old_path))
-		push(w, c);
+	if (names_follow(w->names, c, &w->path, &w->old_path, &parent))
+		push(w, c, parent);
 }
 
 /* The first event at or behind a position; w->n if there is none. */
@@ -209,6 +215,10 @@ static void fill_event(struct wire_event *to, const struct event *e)
 	        .index = e->index,
 	        .ino = e->ino,
 	        .version = e->version,
+	        .parent = e->parent,
+	        .old_parent = e->old_parent,
+	        .session = e->session,
+	        .mode = e->mode,
 	        .sub = e->sub,
 	        .kind = e->kind,
 	        .path = {e->text, e->path_len},

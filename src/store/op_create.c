@@ -106,7 +106,8 @@ int store_op_mknod(struct store *s, const struct fs_op *op, struct fs_result *re
 	store_emit(s, &(struct store_change){.kind = STORE_CHANGE_CREATE,
 	                                     .ino = n.attr.ino,
 	                                     .parent = op->parent,
-	                                     .name = op->name});
+	                                     .name = op->name,
+	                                     .mode = n.attr.mode});
 	store_result_attr(res, &n);
 	return 0;
 }
@@ -152,7 +153,8 @@ int store_op_link(struct store *s, const struct fs_op *op, struct fs_result *res
 	store_emit(s, &(struct store_change){.kind = STORE_CHANGE_CREATE,
 	                                     .ino = n.attr.ino,
 	                                     .parent = op->parent,
-	                                     .name = op->name});
+	                                     .name = op->name,
+	                                     .mode = n.attr.mode});
 	store_result_attr(res, &n);
 	return 0;
 }

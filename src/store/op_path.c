@@ -32,7 +32,8 @@ static int enter(struct store *s, struct store_inode *dir, const struct store_sl
 	store_emit(s, &(struct store_change){.kind = STORE_CHANGE_CREATE,
 	                                     .ino = n->attr.ino,
 	                                     .parent = dir->attr.ino,
-	                                     .name = name});
+	                                     .name = name,
+	                                     .mode = n->attr.mode});
 	return 0;
 }
 
@@ -106,7 +107,8 @@ static int put_over(struct store *s, const struct fs_op *op, const struct store_
 	store_emit(s, &(struct store_change){.kind = STORE_CHANGE_MODIFY,
 	                                     .ino = n->attr.ino,
 	                                     .parent = p->dir,
-	                                     .name = p->name});
+	                                     .name = p->name,
+	                                     .mode = n->attr.mode});
 	return 0;
 }
 
@@ -231,7 +233,8 @@ static int remove_listed(struct store *s, uint64_t dir, const struct listed *e, 
 	store_emit(s, &(struct store_change){.kind = STORE_CHANGE_REMOVE,
 	                                     .ino = e->ino,
 	                                     .parent = dir,
-	                                     .name = e->name});
+	                                     .name = e->name,
+	                                     .mode = n.attr.mode});
 	if (!S_ISDIR(n.attr.mode))
 		return store_drop_link(s, &n, 0, &lost);
 	todo->dirs = mem_grow(todo->dirs, &todo->cap, todo->n + 1, sizeof(*todo->dirs));
@@ -276,7 +279,8 @@ static int remove_named(struct store *s, const struct store_path *p, struct stor
 	store_emit(s, &(struct store_change){.kind = STORE_CHANGE_REMOVE,
 	                                     .ino = n->attr.ino,
 	                                     .parent = p->dir,
-	                                     .name = p->name});
+	                                     .name = p->name,
+	                                     .mode = n->attr.mode});
 	if (!S_ISDIR(n->attr.mode))
 		return store_drop_link(s, n, 0, lost);
 	*lost = n->attr.ino;

@@ -33,12 +33,13 @@ static int find_entry(struct store *s, const struct fs_op *op, struct store_inod
 	return slot->found ? store_inode_load_entry(s, slot, n) : -ENOENT;
 }
 
-static void emit_remove(struct store *s, const struct fs_op *op, uint64_t ino)
+static void emit_remove(struct store *s, const struct fs_op *op, const struct store_inode *n)
 {
 	store_emit(s, &(struct store_change){.kind = STORE_CHANGE_REMOVE,
-	                                     .ino = ino,
+	                                     .ino = n->attr.ino,
 	                                     .parent = op->parent,
-	                                     .name = op->name});
+	                                     .name = op->name,
+	                                     .mode = n->attr.mode});
 }
 
 int store_op_unlink(struct store *s, const struct fs_op *op, struct fs_result *res)
@@ -54,7 +55,7 @@ int store_op_unlink(struct store *s, const struct fs_op *op, struct fs_result *r
 	if (store_dir_remove(s, &dir, &slot) != 0 || store_inode_save(s, &dir) != 0 ||
 	    store_drop_link(s, &n, op->keep_ino, &res->value) != 0)
 		return STORE_FAILED;
-	emit_remove(s, op, n.attr.ino);
+	emit_remove(s, op, &n);
 	store_result_attr(res, &n);
 	return 0;
 }
@@ -75,6 +76,6 @@ int store_op_rmdir(struct store *s, const struct fs_op *op, struct fs_result *re
 	    store_inode_free(s, &n) != 0)
 		return STORE_FAILED;
 	res->value = n.attr.ino;
-	emit_remove(s, op, n.attr.ino);
+	emit_remove(s, op, &n);
 	return 0;
 }

@@ -121,15 +121,16 @@ static int check_move(struct store *s, const struct fs_op *op, const struct move
 	return rc;
 }
 
-static void emit_rename(struct store *s, uint64_t ino, uint64_t parent, struct fs_str name,
-                        uint64_t old_parent, struct fs_str old_name)
+static void emit_rename(struct store *s, const struct store_inode *n, uint64_t parent,
+                        struct fs_str name, uint64_t old_parent, struct fs_str old_name)
 {
 	store_emit(s, &(struct store_change){.kind = STORE_CHANGE_RENAME,
-	                                     .ino = ino,
+	                                     .ino = n->attr.ino,
 	                                     .parent = parent,
 	                                     .name = name,
 	                                     .old_parent = old_parent,
-	                                     .old_name = old_name});
+	                                     .old_name = old_name,
+	                                     .mode = n->attr.mode});
 }
 
 static int save_moved(struct store *s, struct store_inode *n, uint64_t parent)
@@ -156,8 +157,8 @@ static int exchange_both(struct store *s, const struct fs_op *op, struct move *m
 	    save_dirs(s, m) != 0 || save_moved(s, &m->moved, op->parent2) != 0 ||
 	    save_moved(s, &m->target, op->parent) != 0)
 		return STORE_FAILED;
-	emit_rename(s, m->moved.attr.ino, op->parent2, op->name2, op->parent, op->name);
-	emit_rename(s, m->target.attr.ino, op->parent, op->name, op->parent2, op->name2);
+	emit_rename(s, &m->moved, op->parent2, op->name2, op->parent, op->name);
+	emit_rename(s, &m->target, op->parent, op->name, op->parent2, op->name2);
 	return 0;
 }
 
@@ -167,7 +168,8 @@ static int remove_target(struct store *s, const struct fs_op *op, struct move *m
 	store_emit(s, &(struct store_change){.kind = STORE_CHANGE_REMOVE,
 	                                     .ino = m->target.attr.ino,
 	                                     .parent = op->parent2,
-	                                     .name = op->name2});
+	                                     .name = op->name2,
+	                                     .mode = m->target.attr.mode});
 	if (!S_ISDIR(m->target.attr.mode))
 		return store_drop_link(s, &m->target, op->keep_ino, lost);
 	*lost = m->target.attr.ino;
@@ -191,7 +193,7 @@ static int move_one(struct store *s, const struct fs_op *op, struct move *m, uin
 		return STORE_FAILED;
 	if (save_moved(s, &m->moved, op->parent2) != 0)
 		return STORE_FAILED;
-	emit_rename(s, a->ino, op->parent2, op->name2, op->parent, op->name);
+	emit_rename(s, &m->moved, op->parent2, op->name2, op->parent, op->name);
 	return 0;
 }
 

@@ -113,5 +113,6 @@ void store_emit(struct store *s, const struct store_change *c)
 		return;
 	full.index = s->pos.index;
 	full.version = s->pos.index;
+	full.session = s->session;
 	s->opts.on_change(s->opts.ctx, &full);
 }

@@ -51,6 +51,8 @@ struct store_change {
 	uint64_t old_parent;    /* RENAME: where it was; else 0 … */
 	struct fs_str old_name; /* … and empty */
 	uint64_t version;
+	uint64_t session; /* whose change it is; 0: nobody's (the leader's, a node's) */
+	uint32_t mode;    /* of the inode, with its type */
 };
 
 /* A lock waits no longer (FS_OP_LOCK with LOCK_WAIT). Whoever asked for it knows it by the index

@@ -149,7 +149,8 @@ struct wire_watch {
 
 struct wire_event {
 	uint64_t index, ino, version;
-	uint32_t sub;
+	uint64_t parent, old_parent, session;
+	uint32_t sub, mode;
 	uint32_t kind; /* enum store_change_kind, or one that is newer than this program */
 	struct fs_str path, old_path;
 };

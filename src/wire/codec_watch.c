@@ -51,6 +51,10 @@ static void event_to_pb(RfsPb__Event *m, const struct wire_event *e)
 	m->kind = e->kind;
 	m->ino = e->ino;
 	m->version = e->version;
+	m->parent = e->parent;
+	m->old_parent = e->old_parent;
+	m->session = e->session;
+	m->mode = e->mode;
 	m->path = codec_bytes(e->path.p, e->path.len);
 	m->old_path = codec_bytes(e->old_path.p, e->old_path.len);
 }
@@ -106,6 +110,10 @@ int wire_get_events(const uint8_t *p, size_t n, struct wire_arena *a, struct wir
 		        .index = from->index,
 		        .ino = from->ino,
 		        .version = from->version,
+		        .parent = from->parent,
+		        .old_parent = from->old_parent,
+		        .session = from->session,
+		        .mode = from->mode,
 		        .sub = from->sub,
 		        .kind = from->kind,
 		        .path = str_of_pb(&from->path),

@@ -5,6 +5,7 @@
 static struct names *names;
 static struct buf path, old_path;
 static raft_index at;
+static uint64_t parent_of_path;
 
 static void setup(void)
 {
@@ -26,7 +27,7 @@ static bool follow(struct store_change c)
 	buf_clear(&path);
 	buf_clear(&old_path);
 	c.index = at;
-	return names_follow(names, &c, &path, &old_path);
+	return names_follow(names, &c, &path, &old_path, &parent_of_path);
 }
 
 static void create(uint64_t ino, uint64_t parent, const char *name)
@@ -76,6 +77,7 @@ START_TEST(test_a_change_of_bytes_alone_gets_its_path)
 	is(&path, "dir/file");
 	ck_assert(modify(3));
 	is(&path, "dir/file");
+	ck_assert_uint_eq(parent_of_path, 2);
 	ck_assert(!modify(99)); /* no name, no key */
 }
 END_TEST

@@ -626,6 +626,10 @@ START_TEST(test_watches_and_events_survive)
 	struct wire_event events[2] = {{.index = UINT64_MAX,
 	                                .ino = 5,
 	                                .version = 6,
+	                                .parent = 7,
+	                                .old_parent = 8,
+	                                .session = UINT64_MAX - 9,
+	                                .mode = 0100644,
 	                                .sub = UINT32_MAX,
 	                                .kind = STORE_CHANGE_RENAME,
 	                                .path = FS_STR("new"),
@@ -662,6 +666,10 @@ START_TEST(test_watches_and_events_survive)
 	ck_assert_uint_eq(got.events[0].index, UINT64_MAX);
 	ck_assert_uint_eq(got.events[0].sub, UINT32_MAX);
 	ck_assert_uint_eq(got.events[0].version, 6);
+	ck_assert_uint_eq(got.events[0].parent, 7);
+	ck_assert_uint_eq(got.events[0].old_parent, 8);
+	ck_assert_uint_eq(got.events[0].session, UINT64_MAX - 9);
+	ck_assert_uint_eq(got.events[0].mode, 0100644);
 	ck_assert_mem_eq(got.events[0].old_path.p, "old", 3);
 	ck_assert_uint_eq(got.events[1].kind, 99); /* of a newer program */
 	ck_assert_uint_eq(got.events[1].path.len, 0);
