@@ -27,8 +27,7 @@ static const char *kind_name(uint32_t kind)
 	return "change";
 }
 
-/* A path as this mount has it: without the subtree that is its root; false if it is not below. */
-static bool shown_path(const struct mount *m, struct fs_str *path)
+bool events_show_path(const struct mount *m, struct fs_str *path)
 {
 	const char *top = m->options->subdir;
 	size_t n = top != NULL ? strlen(top) : 0;
@@ -49,8 +48,8 @@ static bool shown_path(const struct mount *m, struct fs_str *path)
 static void put_event(const struct mount *m, const struct wire_event *e, struct buf *b)
 {
 	struct fs_str path = e->path, old = e->old_path;
-	bool has_path = path.len > 0 && shown_path(m, &path);
-	bool has_old = old.len > 0 && shown_path(m, &old);
+	bool has_path = path.len > 0 && events_show_path(m, &path);
+	bool has_old = old.len > 0 && events_show_path(m, &old);
 
 	if (!has_path && !has_old)
 		return;

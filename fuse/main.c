@@ -16,6 +16,7 @@
 #include "embedded.h"
 #include "mount.h"
 #include "mountpoint.h"
+#include "notify.h"
 #include "options.h"
 #include "probe.h"
 #include "../src/base/check.h"
@@ -455,21 +456,23 @@ static int mount_program(struct program *p)
 	return status;
 }
 
-/* The name that mount(8) runs it under. */
-static bool is_helper(const char *name)
+/* Whether it is run under that name. */
+static bool is_called(const char *path, const char *name)
 {
-	const char *slash = strrchr(name, '/');
+	const char *slash = strrchr(path, '/');
 
-	return strcmp(slash != NULL ? slash + 1 : name, "mount.raftfs") == 0;
+	return strcmp(slash != NULL ? slash + 1 : path, name) == 0;
 }
 
 int main(int argc, char **argv)
 {
 	static struct program p = {.root = FS_ROOT_INO};
-	bool helper = argc > 0 && is_helper(argv[0]);
+	bool helper = argc > 0 && is_called(argv[0], "mount.raftfs"); /* by mount(8) */
 	struct rfs_err err = {0};
 	int status = 0;
 
+	if (argc > 0 && is_called(argv[0], NOTIFIER_NAME))
+		return notifier_main(argc, argv);
 	stdfd_open_missing();
 	log_set_name("raftfs");
 	if ((helper ? options_parse_helper : options_parse)(&p.options, argc, argv, geteuid() == 0,

@@ -9,6 +9,7 @@
 #include "group.h"
 #include "handle.h"
 #include "mountpoint.h"
+#include "notify.h"
 #include "ops.h"
 #include "request.h"
 #include "virtual.h"
@@ -171,6 +172,7 @@ static int session_watch(struct mount *m)
 static int session_start(struct mount *m, const struct mount_settings *s, struct rfs_err *err)
 {
 	char options[1024];
+	struct fuse_lowlevel_ops ops = operations;
 	char *argv[] = {"raftfs", "-o", options, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
 	int rc = 0;
@@ -178,7 +180,9 @@ static int session_start(struct mount *m, const struct mount_settings *s, struct
 	format_options(s, options, sizeof(options));
 	fuse_set_log_func(on_library_log);
 	library_said[0] = '\0';
-	m->session = fuse_session_new(&args, &operations, sizeof(operations), m);
+	if (s->options->notify)
+		notify_wrap(&ops);
+	m->session = fuse_session_new(&args, &ops, sizeof(ops), m);
 	fuse_opt_free_args(&args);
 	if (m->session == NULL)
 		return rfs_err_set(err, -EINVAL, "libfuse refuses the mount options %s: %s",
@@ -229,6 +233,10 @@ int mount_start(struct mount **out, uv_loop_t *loop, struct client *c,
 	m->poll.data = m->grace.data = m->stop_timer.data = m->unmount_work.data = m;
 	m->handles = 3;
 	(void)uv_poll_start(&m->poll, UV_READABLE, on_readable);
+	if (m->options->notify) {
+		m->notify = notify_start(m);
+		m->handles++;
+	}
 	*out = m;
 	return 0;
 }
@@ -277,6 +285,14 @@ static void on_handle_closed(uv_handle_t *h)
 	free_when_done(m);
 }
 
+static void on_notify_ended(struct mount *m)
+{
+	free(m->notify);
+	m->notify = NULL;
+	m->handles--;
+	free_when_done(m);
+}
+
 static void mount_close(struct mount *m)
 {
 	m->closing = true;
@@ -287,6 +303,8 @@ static void mount_close(struct mount *m)
 	uv_close((uv_handle_t *)&m->poll, on_handle_closed);
 	uv_close((uv_handle_t *)&m->grace, on_handle_closed);
 	uv_close((uv_handle_t *)&m->stop_timer, on_handle_closed);
+	if (m->notify != NULL)
+		notify_stop(m->notify, on_notify_ended);
 }
 
 void mount_check_drained(struct mount *m)

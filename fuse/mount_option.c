@@ -174,6 +174,10 @@ static int take_word(struct mount_options *o, const char *word, struct rfs_err *
 		o->check_permission = true;
 		return 0;
 	}
+	if (strcmp(word, "notify") == 0) {
+		o->notify = true;
+		return 0;
+	}
 	if (strcmp(word, "debug") == 0) {
 		o->debug = true;
 		return 0;
@@ -184,6 +188,8 @@ static int take_word(struct mount_options *o, const char *word, struct rfs_err *
 	if (is_one_of(kernel_options, word)) {
 		if (strcmp(word, "sync") == 0 || strcmp(word, "async") == 0)
 			o->sync = word[0] == 's';
+		if (strcmp(word, "ro") == 0 || strcmp(word, "rw") == 0)
+			o->ro = word[1] == 'o';
 		buf_printf(&o->kernel, ",%s", word);
 		return 0;
 	}

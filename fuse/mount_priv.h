@@ -80,6 +80,8 @@ struct mount {
 	        [FAILURE_TEXT_MAX]; /* the last request that failed for want of an answer; "" */
 	uint64_t last_error_ns, last_error_logged_ms;
 
+	struct notify *notify; /* NULL: without -o notify */
+
 	struct mount_node_status status[CONFIG_NODES_MAX];
 	size_t n_status;
 	struct virtual_poll *status_poll; /* virtual.c: under way */

@@ -31,6 +31,7 @@ const char options_help[] =
         "  -o commit=write        every write(2) is committed when it returns (default)\n"
         "  -o commit=close        all that was written to a file is committed by close or fsync,\n"
         "                         in one change; others see nothing of it before; not with sync\n"
+        "  -o notify              inotify and fanotify hear of what other mounts do, too\n"
         "  -o debug               log every request\n"
         "  -o allow_other         other users may enter; the kernel checks modes\n"
         "  -o default_permissions the kernel checks modes (always, unless only root enters)\n"
@@ -134,9 +135,14 @@ int options_finish(struct mount_options *o, bool is_root, struct rfs_err *err)
 		o->level = LOG_LEVEL_DEBUG;
 	*buf_reserve(&o->kernel, 1) = '\0';
 	if (o->commit_close && o->sync)
+		return rfs_err_set(
+		        err, -EINVAL,
+		        "-o sync and commit=close contradict each other: with sync every "
+		        "write is committed when it returns");
+	if (o->notify && o->ro)
 		return rfs_err_set(err, -EINVAL,
-		                   "-o sync and commit=close contradict each other: with sync every "
-		                   "write is committed when it returns");
+		                   "-o ro and notify contradict each other: on a read-only mount "
+		                   "the kernel has nothing to tell");
 	return 0;
 }
 

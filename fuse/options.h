@@ -27,7 +27,9 @@ struct mount_options {
 	bool debug;            /* -o debug: every request in the log */
 	bool read_local;       /* -o read=local: see client_opts */
 	bool commit_close;     /* -o commit=close: see group.h */
+	bool ro;               /* -o ro: the kernel refuses changes */
 	bool sync;             /* -o sync: every write is durable when it returns */
+	bool notify;           /* -o notify: see notify.h */
 	char *logfile;         /* -o logfile=; NULL if not given; owned */
 	char *subdir;          /* -o subdir=: this key is the root; NULL if not given; owned */
 	struct view view;      /* -o uid=, gid=, umask=; its root is FS_ROOT_INO */

@@ -15,10 +15,14 @@ void view_op(const struct view *v, struct fs_op *op)
 	enter(v, &op->parent2);
 }
 
+uint64_t view_shown(const struct view *v, uint64_t ino)
+{
+	return ino == v->root ? FS_ROOT_INO : ino;
+}
+
 void view_attr(const struct view *v, struct fs_attr *a)
 {
-	if (a->ino == v->root)
-		a->ino = FS_ROOT_INO;
+	a->ino = view_shown(v, a->ino);
 	if (v->has_uid)
 		a->uid = v->uid;
 	if (v->has_gid)

@@ -23,5 +23,6 @@ struct view {
 /* From the kernel's numbers to the cluster's, and back. */
 void view_op(const struct view *v, struct fs_op *op);
 void view_attr(const struct view *v, struct fs_attr *a);
+uint64_t view_shown(const struct view *v, uint64_t ino); /* the cluster's number, as the kernel's */
 
 #endif

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "events.h"
 #include "handle.h"
+#include "notify.h"
 #include "ops.h"
 #include "reply.h"
 #include "../src/base/clock.h"
@@ -210,6 +211,11 @@ static void put_status(const struct mount *m, struct buf *b)
 	           (unsigned long long)m->options->timeout_ms);
 	buf_printf(b, "reads: %s\n", m->options->read_local ? "local" : "linearizable");
 	buf_printf(b, "commits: %s\n", m->options->commit_close ? "close" : "write");
+	if (m->notify != NULL) {
+		buf_printf(b, "notify: ");
+		notify_put_status(m->notify, b);
+		buf_printf(b, "\n");
+	}
 	if (m->options->subdir != NULL)
 		buf_printf(b, "subdir: %s\n", m->options->subdir);
 	buf_printf(b, "leader: ");

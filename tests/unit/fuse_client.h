@@ -1,4 +1,4 @@
-/* What a client that the test plays never answers: what .raft/ asks for. */
+/* What a client that the test plays never answers: what .raft/ and -o notify ask for. */
 #ifndef RFS_TESTS_FUSE_CLIENT_H
 #define RFS_TESTS_FUSE_CLIENT_H
 
@@ -22,6 +22,27 @@ void client_recent(struct client *c, uint32_t most, uint64_t timeout_ms, client_
 	(void)timeout_ms;
 	(void)cb;
 	(void)ctx;
+}
+
+struct client_watch *client_watch(struct client *c, const struct client_watch_opts *opts,
+                                  client_watch_cb cb, void *ctx)
+{
+	(void)c;
+	(void)opts;
+	(void)cb;
+	(void)ctx;
+	return NULL;
+}
+
+void client_watch_end(struct client_watch *w)
+{
+	(void)w;
+}
+
+uint64_t client_session(const struct client *c)
+{
+	(void)c;
+	return 0;
 }
 
 #endif

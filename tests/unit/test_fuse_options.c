@@ -93,7 +93,8 @@ START_TEST(test_owners_modes_and_subtree_are_taken)
 	ck_assert(o.read_local && o.commit_close);
 	ck_assert_uint_eq(o.id, 3);
 	options_free(&o);
-	ck_assert_int_eq(parse_o("subdir=/,read=linearizable,commit=write,sync"), 0);
+	ck_assert_int_eq(parse_o("subdir=/,read=linearizable,commit=write,sync,ro,notify,rw"), 0);
+	ck_assert(o.notify && !o.ro);
 	ck_assert_ptr_null(o.subdir);
 	ck_assert(!o.read_local && !o.commit_close && !o.view.has_uid);
 }
@@ -141,6 +142,7 @@ static const struct {
         {"timeout=1e9", "timeout=1e9"},
         {"commit=x", "-o commit=x"},
         {"commit=close,nodev,sync", "-o sync and commit=close"},
+        {"notify,ro", "-o ro and notify"},
         {"logfile=", "logfile="},
         {"ro,rw2", "-o rw2"},
         {"uid=root", "-o uid=root"},
