@@ -14,7 +14,6 @@
 #include "notify_priv.h"
 #include "watched.h"
 #include "../src/base/clock.h"
-#include "../src/store/store.h"
 
 #define READ_BYTES     65536u
 #define SCAN_SHARE     20u /* of the time goes into looking at who watches: a twentieth */

@@ -8,7 +8,6 @@
 #include "../src/base/clock.h"
 #include "../src/base/log.h"
 #include "../src/base/mem.h"
-#include "../src/store/store.h"
 
 #define RESTART_MS    1000u
 #define STOP_MS       500u

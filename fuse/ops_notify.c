@@ -9,7 +9,6 @@
 #include "ops.h"
 #include "reply.h"
 #include "request.h"
-#include "../src/store/store.h"
 
 /* NULL: somebody else's call. */
 static struct notify_armed *caller(fuse_req_t req)
