@@ -7,7 +7,8 @@
  * their truncations · group.c what is collected for a commit at close, admit.c who adds to it and who
  * waits, stage.c how it gets to the servers before, look.c how it is seen, extents.c its pieces ·
  * locks.c what is locked here · inodes.c what is known and open · ops_*.c the operations ·
- * virtual.c .raft/ · reply.c errors and attributes.
+ * virtual.c .raft/ · notify.c what others change, told to who watches, by notifier.c, a process of
+ * its own, whose calls ops_notify.c answers; watched.c who that is · reply.c errors and attributes.
  *
  * Thread: the loop's. */
 #ifndef RFS_FUSE_MOUNT_H
