@@ -35,8 +35,8 @@ static int monitor_run(struct ctl *ctl)
 
 	if (!text && (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)))
 		return ctl_error(CTL_USAGE,
-		                 "monitor: wants a terminal; 'raftctl monitor --once' prints "
-		                 "text");
+		                 "monitor: wants a terminal on standard input and output; "
+		                 "'raftctl monitor --once' prints text");
 	m = mem_zalloc(sizeof(*m));
 	m->ctl = ctl;
 	(void)snprintf(m->cluster, sizeof(m->cluster), "%s", ctl->cluster);
@@ -72,7 +72,8 @@ static const char details[] =
         "  raftctl monitor\n"
         "  raftctl monitor --once\n"
         "\n"
-        "Exit codes: 0 ended by q, or printed; 2 usage, or no terminal; 3 --once: no node "
+        "Exit codes: 0 ended by q, or printed; 2 usage, or no terminal to draw on; 3 --once: no "
+        "node "
         "answers.\n";
 
 const struct ctl_command cmd_monitor = {

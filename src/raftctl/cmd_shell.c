@@ -108,7 +108,7 @@ void shell_look(struct shell *sh)
 
 	if (sh->chosen.port == 0 || ctl->client == NULL)
 		return;
-	(void)uv_run(&ctl->loop, UV_RUN_NOWAIT);
+	(void)uv_run(ctl->loop, UV_RUN_NOWAIT);
 	tell_passed_on(sh);
 	client_get_info(ctl->client, &info);
 	if (info.chosen != 0)

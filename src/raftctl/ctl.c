@@ -6,8 +6,10 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "../base/check.h"
+#include "../base/mem.h"
 
 #define READABLE_TURN_MS 100
 
@@ -117,15 +119,25 @@ int ctl_open(struct ctl *ctl, struct rfs_err *err)
 
 	if (rc != 0)
 		return rc;
-	rc = uv_loop_init(&ctl->loop);
-	if (rc != 0)
+	ctl->loop = mem_zalloc(sizeof(*ctl->loop));
+	rc = uv_loop_init(ctl->loop);
+	if (rc != 0) {
+		free(ctl->loop);
 		return rfs_err_set(err, rc, "event loop: %s", uv_strerror(rc));
-	(void)uv_timer_init(&ctl->loop, &ctl->timer);
+	}
+	(void)uv_timer_init(ctl->loop, &ctl->timer);
 	memcpy(opts.nodes, ctl->nodes, sizeof(opts.nodes));
 	memcpy(opts.cluster, ctl->cluster, sizeof(opts.cluster));
 	opts.n_nodes = ctl->n_nodes;
-	ctl->client = client_new(&ctl->loop, &opts);
+	ctl->client = client_new(ctl->loop, &opts);
 	return 0;
+}
+
+static bool looks_up;
+
+bool ctl_looks_up(void)
+{
+	return looks_up;
 }
 
 static void on_client_closed(void *ctx)
@@ -139,10 +151,16 @@ static void on_client_closed(void *ctx)
 void ctl_close(struct ctl *ctl)
 {
 	client_close(ctl->client, on_client_closed, ctl);
-	(void)uv_run(&ctl->loop, UV_RUN_DEFAULT);
-	rfs_check(ctl->client == NULL);
+	while (ctl->client != NULL)
+		(void)uv_run(ctl->loop, UV_RUN_ONCE);
+	(void)uv_run(ctl->loop, UV_RUN_NOWAIT); /* the timer */
 	ctl_surveys_free(ctl);
-	(void)uv_loop_close(&ctl->loop);
+	/* A lookup that goes on needs the loop as long as it lives. */
+	if (uv_loop_close(ctl->loop) == 0)
+		free(ctl->loop);
+	else
+		looks_up = true;
+	ctl->loop = NULL;
 	ctl->n_nodes = 0;
 	ctl->cluster[0] = '\0';
 	ctl->refusal = (struct rfs_err){0};
@@ -206,9 +224,9 @@ void ctl_turn(struct ctl *ctl, uint64_t ms)
 	/* The loop goes on through a signal: only its next turn can look. */
 	if (catching && ms > INTERRUPT_TURN_MS)
 		ms = INTERRUPT_TURN_MS;
-	uv_update_time(&ctl->loop);
+	uv_update_time(ctl->loop);
 	(void)uv_timer_start(&ctl->timer, on_timer, ms, 0);
-	(void)uv_run(&ctl->loop, UV_RUN_ONCE);
+	(void)uv_run(ctl->loop, UV_RUN_ONCE);
 	(void)uv_timer_stop(&ctl->timer);
 }
 
@@ -216,13 +234,13 @@ void ctl_wait_readable(struct ctl *ctl, int fd)
 {
 	/* Not uv_poll: that would make the descriptor non-blocking for everybody who shares it. */
 	struct pollfd fds[2] = {{.fd = fd, .events = POLLIN},
-	                        {.fd = uv_backend_fd(&ctl->loop), .events = POLLIN}};
+	                        {.fd = uv_backend_fd(ctl->loop), .events = POLLIN}};
 
 	while (!ctl_interrupted() && poll(fds, 1, 0) == 0) {
 		int ms;
 
-		(void)uv_run(&ctl->loop, UV_RUN_NOWAIT);
-		ms = uv_backend_timeout(&ctl->loop);
+		(void)uv_run(ctl->loop, UV_RUN_NOWAIT);
+		ms = uv_backend_timeout(ctl->loop);
 		(void)poll(fds, 2, ms < 0 || ms > READABLE_TURN_MS ? READABLE_TURN_MS : ms);
 	}
 }

@@ -90,7 +90,7 @@ struct shell;
 
 struct ctl {
 	struct ctl_args args;
-	uv_loop_t loop;
+	uv_loop_t *loop;
 	uv_timer_t timer;
 	struct client *client;                      /* NULL in an offline command */
 	struct config_node nodes[CONFIG_NODES_MAX]; /* from the cluster file or --endpoint (id 0) */
@@ -106,6 +106,9 @@ struct ctl {
 /* Find the cluster and start a client. The error's code tells the exit: ctl_exit_of(). */
 int ctl_open(struct ctl *ctl, struct rfs_err *err);
 void ctl_close(struct ctl *ctl);
+/* Whether a thread of the pool still looks a name up. Nothing calls that back, and exit(3) would wait
+ * for it as long as it takes. */
+bool ctl_looks_up(void);
 
 /* Run ctl->args.command: open the cluster first where that is needed and was not done, and close it
  * again unless a shell goes on with it. Gives the exit code. */

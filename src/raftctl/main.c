@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 #include "../base/log.h"
 #include "../base/stdfd.h"
 #include "ctl.h"
@@ -23,6 +24,7 @@ int main(int argc, char **argv)
 {
 	static struct ctl ctl;
 	struct rfs_err err = {0};
+	int status;
 
 	stdfd_open_missing();
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -42,5 +44,8 @@ int main(int argc, char **argv)
 		(void)puts("raftctl " RAFTFS_VERSION);
 		return flush_stdout(CTL_DONE);
 	}
-	return flush_stdout(ctl_run(&ctl));
+	status = flush_stdout(ctl_run(&ctl));
+	if (ctl_looks_up())
+		_exit(status);
+	return status;
 }

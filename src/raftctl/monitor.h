@@ -78,7 +78,10 @@ const char *monitor_role(const struct monitor_node *n);
 void monitor_print_text(const struct monitor *m);
 void monitor_print_json(const struct monitor *m);
 
-/* Live, until q or Ctrl-C. An exit code. */
+/* Whether $TERM is a terminal on which a screen can be drawn. */
+bool monitor_can_draw(void);
+
+/* Live, until q or Ctrl-C, without waiting for any answer. An exit code. */
 int monitor_screen(struct monitor *m);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <utlist.h>
 #include "monitor.h"
 
 #define WAIT_MS             250
@@ -25,8 +26,8 @@ struct screen {
 	bool utf8, colour, ended, paused;
 	raft_id chosen; /* the node that keys are about; 0: none yet */
 	enum asking asking;
-	uint64_t seconds; /* being typed */
-	unsigned admins;  /* not answered */
+	uint64_t seconds;       /* being typed */
+	struct errand *errands; /* not answered */
 };
 
 enum { PAIR_GOOD = 1, PAIR_BAD, PAIR_WARN, PAIR_DIM };
@@ -295,23 +296,38 @@ static void choose(struct screen *sc, int step)
 }
 
 struct errand {
-	struct screen *sc;
+	struct screen *sc; /* NULL: gone */
 	raft_id id;
 	bool transfer;
+	struct errand *prev, *next;
 };
 
 static void on_admin(void *ctx, int code, const char *text)
 {
 	struct errand *e = ctx;
 
-	e->sc->admins--;
-	if (!e->sc->ended)
+	if (e->sc != NULL) {
+		DL_DELETE(e->sc->errands, e);
 		monitor_tell(e->sc->m, "%s node %" PRIu64 ": %s",
 		             e->transfer ? "transfer to" : "suspend", e->id,
 		             text[0] != '\0' ? text
 		             : code == 0     ? "done"
 		                             : rfs_strerror(code));
+	}
 	free(e);
+}
+
+/* What was asked for is sent if it can be; nobody waits for the answer. */
+static void leave_errands(struct screen *sc)
+{
+	struct errand *e;
+
+	if (sc->errands != NULL)
+		(void)uv_run(sc->m->ctl->loop, UV_RUN_NOWAIT);
+	while ((e = sc->errands) != NULL) {
+		DL_DELETE(sc->errands, e);
+		e->sc = NULL;
+	}
 }
 
 static void send_errand(struct screen *sc, bool transfer)
@@ -331,7 +347,7 @@ static void send_errand(struct screen *sc, bool transfer)
 	if (e == NULL)
 		return;
 	*e = (struct errand){.sc = sc, .id = sc->chosen, .transfer = transfer};
-	sc->admins++;
+	DL_APPEND(sc->errands, e);
 	monitor_tell(sc->m,
 	             transfer ? "asking for a transfer to node %" PRIu64
 	                      : "asking node %" PRIu64 " to suspend",
@@ -391,12 +407,14 @@ static void take_key(struct screen *sc, int key)
 
 static void wait_for_something(struct screen *sc)
 {
-	uv_loop_t *loop = &sc->m->ctl->loop;
+	uv_loop_t *loop = sc->m->ctl->loop;
 	struct pollfd fds[2] = {{.fd = STDIN_FILENO, .events = POLLIN},
 	                        {.fd = uv_backend_fd(loop), .events = POLLIN}};
 	int ms = uv_backend_timeout(loop);
 
 	(void)poll(fds, 2, ms < 0 || ms > WAIT_MS ? WAIT_MS : ms);
+	if ((fds[0].revents & (POLLHUP | POLLERR | POLLNVAL)) != 0)
+		sc->ended = true; /* the terminal has gone */
 	(void)uv_run(loop, UV_RUN_NOWAIT);
 }
 
@@ -443,12 +461,13 @@ int monitor_screen(struct monitor *m)
 
 	(void)setlocale(LC_CTYPE, "");
 	sc.utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
-	terminal = newterm(NULL, stdout, stdin);
+	terminal = monitor_can_draw() ? newterm(NULL, stdout, stdin) : NULL;
 	if (terminal == NULL)
 		return ctl_error(
-		        CTL_NO,
-		        "monitor: the terminal type $TERM is not known here; 'raftctl monitor "
-		        "--once' prints text");
+		        CTL_USAGE,
+		        "monitor: cannot draw on a terminal of type '%s' ($TERM); 'raftctl "
+		        "monitor --once' prints text",
+		        getenv("TERM") != NULL ? getenv("TERM") : "");
 	ctl_catch_interrupts();
 	(void)cbreak();
 	(void)noecho();
@@ -460,8 +479,6 @@ int monitor_screen(struct monitor *m)
 	follow(&sc);
 	(void)endwin();
 	delscreen(terminal);
-	sc.ended = true;
-	while (sc.admins > 0 && !ctl_interrupted())
-		ctl_turn(m->ctl, 100); /* they end by their deadline */
+	leave_errands(&sc);
 	return CTL_DONE;
 }

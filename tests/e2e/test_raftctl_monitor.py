@@ -6,22 +6,23 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 
-from harness import Failure, check, equal, limit, program, run, sanitizer_env, text_of, wait_for
+from harness import Failure, check, equal, limit, program, run, sanitizer_env, slow, text_of, wait_for
 from test_raftctl_shell import ALLOW
 
 
 class Tmux:
     """A terminal of a given size with one program in it, on a server of its own."""
 
-    def __init__(self, directory, columns, lines, argv, locale="C.UTF-8"):
+    def __init__(self, directory, columns, lines, argv, locale="C.UTF-8", term=""):
         self.place = tempfile.mkdtemp(prefix="tmux-") # the name of a socket must be short
         self.socket = self.place + "/s"
         self.env = sanitizer_env(directory, {"LC_ALL": locale, "TERM": "screen-256color"})
         self.env.pop("TMUX", None)
         # The shell outlives its program, to say how it ended.
         self.run("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(lines), "--", "sh", "-c",
-                 'trap : INT; "$@"; echo "ended with $?"; exec sleep 60', "sh", *map(str, argv))
+                 'trap : INT; TERM=${1:-$TERM}; shift; "$@"; echo "ended with $?"; exec sleep 60', "sh", term, *map(str, argv))
 
     def run(self, *args):
         done = subprocess.run(["tmux", "-u", "-S", self.socket, *args], env=self.env, capture_output=True, timeout=20)
@@ -155,6 +156,71 @@ def test_membership_changes_are_told_and_ascii_terminals_get_ascii(env):
             t.close()
 
 
+def ends_at_once(t, *keys):
+    t.keys(*keys)
+    began = time.monotonic()
+    t.ended(0)
+    took = time.monotonic() - began
+    check(took < slow(1.5), f"{took:.1f} s from q to the end")
+
+
+@limit(60)
+def test_q_ends_it_at_once_whatever_is_unanswered(env):
+    with env.cluster(more=ALLOW) as c:
+        t = monitor(c, 80, 24)
+        try:
+            t.expect("3 of 3 nodes up")
+            stopped = next(id for id in c.ids if id != c.wait_leader())
+            c.pause(stopped)
+            t.expect(rf"node {stopped} at .* does not answer")
+            for _ in range(4):
+                t.keys("Down")
+                t.keys("s")
+                if any(f"Suspend node {stopped} " in line for line in t.expect("Suspend node")):
+                    break
+                t.keys("n")
+                t.expect("q quit")
+            t.keys("Enter")
+            t.expect(rf"asking node {stopped} to suspend")
+            ends_at_once(t, "q")
+        finally:
+            t.close()
+            c.resume(stopped)
+        c.wait_ready()
+
+
+SILENT_RESOLVER = """set -e
+ip link set lo up
+echo nameserver 127.0.0.9 > resolv.conf
+mount --bind resolv.conf /etc/resolv.conf
+python3 -c 'import socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("127.0.0.9", 53))
+print("bound", flush=True)
+time.sleep(60)' > bound &
+until grep -q bound bound; do sleep 0.05; done
+code=0
+"$@" || code=$?
+kill $!
+exit $code
+"""
+
+
+@limit(60)
+def test_q_and_the_end_of_a_command_do_not_wait_for_a_name_that_nobody_resolves(env):
+    inside = ["unshare", "-m", "-n", "sh", "-c", f"cd {env.dir}\n{SILENT_RESOLVER}", "sh", program("raftctl"), "--endpoint", "name.invalid.example:7000",
+              "--endpoint", "127.0.0.1:1"]
+    t = Tmux(env.dir, 80, 24, [*inside, "monitor"])
+    try:
+        t.expect("0 of 2 nodes up")
+        ends_at_once(t, "q")
+    finally:
+        t.close()
+    began = time.monotonic()
+    equal(run([*inside, "--timeout", "1", "get", "k"], env.dir).returncode, 3, "exit code of get")
+    check(time.monotonic() - began < slow(3), f"{time.monotonic() - began:.1f} s for a get with a timeout of 1")
+
+
 def test_once_prints_it_as_text_and_as_json(env, shared):
     c = shared.cluster
     leader = c.wait_leader()
@@ -173,6 +239,14 @@ def test_once_prints_it_as_text_and_as_json(env, shared):
 def test_wrong_use_of_monitor(env, shared):
     c = shared.cluster
     check("--once" in text_of(c.ctl("monitor", code=2)), "without a terminal")
+    for term in ("dumb", "no-such-terminal"):
+        t = Tmux(env.dir, 120, 24, [program("raftctl"), "--cluster", c.toml, "monitor"], term=term)
+        try:
+            t.expect(rf"cannot draw on a terminal of type '{term}'.*'raftctl")
+            t.expect("--once")
+            t.ended(2)
+        finally:
+            t.close()
     c.ctl("monitor", "x", code=2)
     done = run([program("raftctl"), "--endpoint", "127.0.0.1:1", "--timeout", "1", "monitor", "--once"], env.dir)
     equal(done.returncode, 3, f"exit code without nodes: {text_of(done)}")
