@@ -13,6 +13,7 @@
 #include "../metrics/expo.h"
 
 #define SECOND_MS 1000u
+#define MARGIN_MS 5u /* a timer may fire a millisecond early */
 
 /* metrics/page.html, put into the program by the Makefile. */
 extern const char _binary_src_metrics_page_html_start[], _binary_src_metrics_page_html_end[];
@@ -135,6 +136,16 @@ static void serve_web(void *ctx, const struct http_request *rq, struct http_answ
 
 /* ---- samples ---- */
 
+static void on_second(uv_timer_t *t);
+
+/* At the beginning of each second of the clock, so that all nodes' seconds are the same ones. */
+static void await_second(struct node_web *w)
+{
+	uint64_t into_ms = clock_real_ns() / 1000000u % SECOND_MS;
+
+	(void)uv_timer_start(&w->second, on_second, SECOND_MS + MARGIN_MS - into_ms, 0);
+}
+
 static void on_second(uv_timer_t *t)
 {
 	struct node_web *w = t->data;
@@ -150,6 +161,7 @@ static void on_second(uv_timer_t *t)
 
 	if (n->failed || n->stopping)
 		return;
+	await_second(w);
 	wal_get_syncs(n->wal, &now.sync);
 	history_take(&w->history, &now, clock_real_ns() / 1000000000u, now_ms - w->sampled_ms);
 	w->sampled_ms = now_ms;
@@ -177,7 +189,7 @@ int web_start(struct node *n, struct rfs_err *err)
 	events_listen();
 	(void)uv_timer_init(n->loop, &w->second);
 	w->second.data = w;
-	(void)uv_timer_start(&w->second, on_second, SECOND_MS, SECOND_MS);
+	await_second(w);
 	n->web = w;
 	web_address_of(&n->self, address);
 	log_info("metrics and a page at http://%s/", address);

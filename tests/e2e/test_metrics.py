@@ -234,6 +234,50 @@ def test_the_page_in_a_browser_shows_the_new_leader_after_the_old_one_is_killed(
             w.join()
 
 
+# Three nodes of two changes a second from second 100 on: node 2 has not told of the last second yet and skipped one, node 3
+# died in second 105, node 1 restarted in 103. In the end: the seconds and how many changes the page adds up.
+TOGETHER = """(() => {
+	const kept = [...feeds], now = performance.now(), at = (from, to) => [...Array(to - from + 1).keys()].map(i => [from + i, 2, 0, 0, 9, 9, 0, 0, 0]);
+	const status = (id, uptime_ms, history) => ({ id, uptime_ms, history, events: [], members: [] });
+	const feed = id => ({ base: String(id), status: null, heard: 0, failed: false, history: new Map(), events: new Map(), lastSecond: 0, lastEvent: 0 });
+	const [one, two, three, twin] = [feed(1), feed(2), feed(3), feed(2)];
+	feeds.clear();
+	for (const f of [one, two, three, twin]) feeds.set(f.base + feeds.size, f);
+	take(one, status(1, 9000, at(100, 103)));
+	take(one, status(1, 1000, at(104, 110)));
+	take(two, status(2, 9000, at(100, 109).filter(r => r[0] !== 107)));
+	take(twin, status(2, 9000, at(100, 109)));
+	take(three, status(3, 9000, at(100, 104)));
+	three.failed = true;
+	const rows = together().map(r => r.slice(0, 2));
+	feeds.clear();
+	for (const [k, f] of kept) feeds.set(k, f);
+	return rows;
+})()"""
+
+
+@limit(60)
+def test_the_page_draws_whole_seconds_only_and_fits_a_telephone(env):
+    if chromium() is None:
+        env.note("skipped: no chromium here (make test-web installs it)")
+        return
+    cluster, ports = observed_cluster(env)
+    with cluster:
+        with Browser(env.dir, f"http://127.0.0.1:{ports[1]}/") as page:
+            wait_for(lambda: page.value("document.body?.dataset.up") == "3", 15, "the page to show three nodes up")
+            equal(page.value(TOGETHER), [[s, 6 if s < 105 else 4] for s in range(100, 110)], "seconds and changes")
+            wait_for(lambda: page.value("document.querySelectorAll('.legend').length") == 3, 15, "the legends")
+            for width in (1280, 700, 400, 320):
+                page.call("Emulation.setDeviceMetricsOverride", width=width, height=1700, deviceScaleFactor=1, mobile=False)
+                equal(page.value("document.documentElement.scrollWidth - document.documentElement.clientWidth"), 0, f"pixels to the right of {width}")
+                outside = page.value("""[...document.querySelectorAll('.card *')].filter(e => !e.closest('.tip, .bar, #list') && e.getClientRects().length &&
+                    e.getBoundingClientRect().right > e.closest('.card').getBoundingClientRect().right + 1).map(e => e.outerHTML.slice(0, 80))""")
+                equal(outside, [], f"what sticks out of its card at {width} pixels")
+                equal(page.value("[...document.querySelectorAll('.legend > span')].filter(e => !e.getClientRects().length).length"), 0, f"hidden legends at {width}")
+                if PICTURES:
+                    page.screenshot(Path(PICTURES) / f"page-{width}.png", width, 1700)
+
+
 def picture(page, name):
     for scheme in ("light", "dark"):
         page.scheme(scheme)
