@@ -70,7 +70,7 @@ static int apply_one(struct node *n, const struct raft_entry *e, struct rfs_err 
 /* Apply what is committed and durable here, a bounded piece a turn. Durable here, so that the state
  * on disk never runs ahead of the log on disk. Replies wait in the connections until the batch is
  * in the engine, or in memory where its disk is full. */
-static int apply_piece(struct node *n, raft_index upto, struct rfs_err *err)
+static int apply_piece(struct node *n, raft_index upto, uint64_t end_ns, struct rfs_err *err)
 {
 	raft_index next = store_applied(n->store).index + 1;
 	ssize_t got;
@@ -89,7 +89,8 @@ static int apply_piece(struct node *n, raft_index upto, struct rfs_err *err)
 		rc = apply_one(n, &n->scratch[i], err);
 		if (rc != 0)
 			return rc;
-		if (store_batch_bytes(n->store) >= NODE_TURN_BATCH_BYTES)
+		if (store_batch_bytes(n->store) >= NODE_TURN_BATCH_BYTES ||
+		    clock_mono_ns() >= end_ns)
 			break;
 	}
 	return space_save(n, err);
@@ -107,7 +108,7 @@ void apply_committed(struct node *n)
 	if (store_applied(n->store).index >= upto || !space_may_apply(n))
 		return;
 	begin = clock_mono_ns();
-	if (apply_piece(n, upto, &err) != 0) {
+	if (apply_piece(n, upto, begin + NODE_TURN_APPLY_MS * 1000000ull, &err) != 0) {
 		node_fail(n, &err);
 		return;
 	}

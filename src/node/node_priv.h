@@ -33,6 +33,7 @@
 #define NODE_TURN_APPLY_MAX        1024u /* entries applied before the loop looks at the network again */
 #define NODE_TURN_APPLY_BYTES      (4u << 20)
 #define NODE_TURN_BATCH_BYTES      (16u << 20) /* … or changed by them: a few may copy a lot */
+#define NODE_TURN_APPLY_MS         20u         /* … or so long; not in the middle of an entry */
 #define NODE_SEGMENT_BYTES         (16u << 20)
 #define NODE_CACHE_BYTES           (32u << 20)
 #define NODE_CLIENT_REQUESTS_MAX                                                                   \
