@@ -73,7 +73,7 @@ enum fs_op_kind {
 	                         * value = bytes copied: less than `size` at the end of the source, and
 	                         * where it is more than FS_COPY_BYTES_MAX */
 	FS_OP_TRIM = 22, /* size: ms; by the leader: files without names that have lingered for
-	                         * so long are freed */
+	                         * so long are freed, and a piece of the large ones that are gone */
 
 	FS_OP_TXN = 24, /* data: steps (txn.h), all carried out or none; mode uid gid: of new files.
 	                 * value = how many changes; or, with an error, which step is in the way, from

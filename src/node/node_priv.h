@@ -176,9 +176,11 @@ struct node_space {
 	enum node_room room;
 	bool log_waits; /* for its next segment */
 	bool reclaiming;
+	bool trims, trimmed;    /* a TRIM is under way; one was applied this turn */
 	uint64_t written_bytes; /* to the log since the last look */
 	uint64_t unsaved_bytes; /* applied, and not in the engine for lack of room */
 	uint64_t freed_ms;      /* when something was removed last; 0: never */
+	uint64_t trimmed_ms;    /* when one was last asked for */
 	uint64_t handed_ms, reclaim_began_ms, reclaimed_ms, said_ms;
 	uv_timer_t watch;
 	uv_work_t work;
@@ -287,7 +289,7 @@ struct node {
 	bool stalled; /* the log's disk hangs */
 
 	struct node_counts counts;
-	uint64_t changed_ms; /* when the last change came in */
+	uint64_t changed_ms; /* when the last change of a client came in */
 	struct net_traffic traffic;
 	struct node_web *web; /* NULL: no metrics */
 

@@ -60,8 +60,10 @@ static void put_state(struct node *n, struct buf *b)
 {
 	struct web_disk disk = web_disk_of(n);
 	struct store_counts counts;
+	struct store_freeing freeing;
 
 	store_get_counts(n->store, &counts);
+	store_get_freeing(n->store, &freeing);
 	expo_gauge(b, "raftfs_store_bytes", "Room that the state takes on disk.",
 	           store_disk_bytes(n->store));
 	expo_gauge(b, "raftfs_disk_free_bytes", "Free room where the data directory is.",
@@ -73,6 +75,12 @@ static void put_state(struct node *n, struct buf *b)
 	           (uint64_t)n->space.room);
 	expo_gauge(b, "raftfs_inodes", "Files, directories and links.", counts.inodes);
 	expo_gauge(b, "raftfs_file_bytes", "Sum of the sizes of all files.", counts.bytes);
+	expo_gauge(b, "raftfs_contents_to_free",
+	           "Large files that are gone and not freed as a whole yet.", freeing.contents);
+	expo_counter(b, "raftfs_chunks_freed_total", "Pieces of files freed since the start.",
+	             freeing.chunks);
+	expo_gauge(b, "raftfs_chunks_freed_by_one_change_max", "The most by one entry of the log.",
+	           freeing.chunks_most);
 	expo_gauge(b, "raftfs_sessions", "Open sessions: mounts and other clients.",
 	           counts.sessions);
 }

@@ -149,7 +149,8 @@ static void gather_entry(struct node *n, enum raft_entry_kind kind, size_t start
 	};
 	n->batch_from[n->n_batch] =
 	        (struct node_pending){.conn = conn, .req_id = req_id, .came_ns = clock_mono_ns()};
-	n->changed_ms = clock_mono_ms();
+	if (conn != NULL)
+		n->changed_ms = clock_mono_ms();
 	n->counts.changes++;
 	n->counts.change_bytes += n->batch_bytes.len - start;
 	n->n_batch++;

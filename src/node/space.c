@@ -29,6 +29,7 @@
 #define RECLAIM_PAUSES   10u   /* times as long as the last one took */
 #define LINGER_SHORT_MS  2000u /* on a full disk files without names do not linger for longer */
 #define SAID_MS          5000u
+#define TRIM_LOST_MS     2000u /* a TRIM that has not been applied by then is not coming */
 
 /* Shares of the file system, and what they are at most and at least. */
 #define SEGMENT_SHARE         128
@@ -256,16 +257,39 @@ static void hand_over(struct node *n)
 	node_step(n, &(struct raft_event){.kind = RAFT_EV_TRANSFER, .peer = to});
 }
 
+/* Have the state machine free a piece of what waits for that; at most one such entry is under way. */
 static void trim(struct node *n)
 {
-	const struct fs_op op = {.kind = FS_OP_TRIM, .size = LINGER_SHORT_MS};
+	const struct fs_op op = {.kind = FS_OP_TRIM,
+	                         .size = space_is_tight(n) ? LINGER_SHORT_MS : UINT64_MAX};
+	bool wanted = store_has_to_free(n->store, clock_real_ns()) ||
+	              (space_is_tight(n) && store_lingering(n->store) > 0);
+	uint64_t now = clock_mono_ms();
 
-	if (store_lingering(n->store) > 0)
-		(void)serve_command(n, &op);
+	if (!wanted || n->role != RAFT_LEADER || fs_op_protocol(&op) > store_version(n->store) ||
+	    (n->space.trims && now - n->space.trimmed_ms < TRIM_LOST_MS))
+		return;
+	n->space.trims = serve_command(n, &op) == 0;
+	n->space.trimmed_ms = now;
+}
+
+/* One after the other while nobody else has anything to write, and room is to be had; else at each watch. */
+static void trim_on(struct node *n)
+{
+	bool idle = clock_mono_ms() - n->changed_ms >= WATCH_MS;
+
+	if (n->space.trimmed && (idle || space_is_tight(n)))
+		trim(n);
+	n->space.trimmed = false;
 }
 
 void space_applied(struct node *n, const struct fs_op *op)
 {
+	if (op->kind == FS_OP_TRIM) {
+		n->space.trims = false;
+		n->space.trimmed = true;
+		uv_async_send(&n->again);
+	}
 	if (op->kind != FS_OP_NONE && fs_op_is_write(op->kind) && !fs_op_grows(op))
 		n->space.freed_ms = clock_mono_ms();
 }
@@ -356,6 +380,7 @@ void space_end_turn(struct node *n)
 {
 	if (n->space.written_bytes >= LOOK_EVERY_BYTES)
 		look(n);
+	trim_on(n);
 }
 
 static void on_watch(uv_timer_t *t)
@@ -372,10 +397,9 @@ static void on_watch(uv_timer_t *t)
 			node_fail(n, &err);
 		uv_async_send(&n->again);
 	}
-	if (space_is_tight(n)) {
+	if (space_is_tight(n))
 		reclaim(n);
-		trim(n);
-	}
+	trim(n);
 	if (n->space.room == NODE_ROOM)
 		return;
 	tell_peers(n); /* again: a word may be lost, or its hearer may be new */

@@ -3,10 +3,8 @@
 #include "store_priv.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include "../base/check.h"
-#include "../base/mem.h"
 
 static bool is_small(uint64_t size)
 {
@@ -65,52 +63,42 @@ static int chunk_store(struct store *s, struct store_inode *n, uint64_t chunk, c
 	return old->len > 0 ? store_state_del(s, &k, old->weight) : 0;
 }
 
-struct doomed {
-	uint64_t chunk, weight;
-	size_t len;
-};
-
-static int find_chunks(struct store *s, uint64_t content, uint64_t from, uint64_t end,
-                       struct doomed **list, size_t *n)
-{
-	struct record_key prefix = record_prefix_of(RECORD_CHUNK, content),
-	                  first = record_key_chunk(content, from);
-	struct store_walk w;
-	size_t cap = 0;
-	int rc;
-
-	*list = NULL;
-	*n = 0;
-	store_walk_open(s, &w, &prefix, &first);
-	while ((rc = store_walk_next(s, &w)) > 0 && w.key.second < end) {
-		*list = mem_grow(*list, &cap, *n + 1, sizeof(**list));
-		(*list)[(*n)++] = (struct doomed){w.key.second, store_weight(w.key_bytes, w.value),
-		                                  w.value.len};
-	}
-	store_walk_close(s, &w);
-	return rc < 0 ? rc : 0;
-}
-
 /* Remove the chunks from number `from` on, up to `end`. */
 static int drop_chunks(struct store *s, struct store_inode *n, uint64_t from, uint64_t end)
 {
-	struct doomed *list;
-	size_t count;
-	int rc = find_chunks(s, n->content, from, end, &list, &count);
+	struct store_dropped gone;
 
-	for (size_t i = 0; i < count && rc == 0; i++) {
-		struct record_key k = record_key_chunk(n->content, list[i].chunk);
+	if (store_content_drop(s, n->content, from, end, UINT64_MAX, &gone) != 0)
+		return STORE_FAILED;
+	n->attr.blocks -= gone.blocks;
+	return 0;
+}
 
-		n->attr.blocks -= blocks_of(list[i].len);
-		rc = store_state_del(s, &k, list[i].weight);
-	}
-	free(list);
-	return rc;
+static uint64_t chunks_of(uint64_t size)
+{
+	return size / STORE_CHUNK_BYTES + (size % STORE_CHUNK_BYTES != 0 ? 1 : 0);
+}
+
+/* No more of its chunks than this are from number `from` on; each takes a block at least. */
+static uint64_t chunks_at_most(const struct store_inode *n, uint64_t from)
+{
+	uint64_t chunks = chunks_of(n->attr.size) - from;
+
+	return chunks < n->attr.blocks ? chunks : n->attr.blocks;
+}
+
+/* It needs its chunks no longer. */
+static int let_go(struct store *s, struct store_inode *n)
+{
+	uint64_t content = n->content;
+
+	n->content = n->attr.ino;
+	return store_content_free(s, content, chunks_at_most(n, 0));
 }
 
 int store_file_clear(struct store *s, struct store_inode *n)
 {
-	return is_small(n->attr.size) ? 0 : drop_chunks(s, n, 0, UINT64_MAX);
+	return is_small(n->attr.size) ? 0 : let_go(s, n);
 }
 
 /* ---- size ---- */
@@ -136,6 +124,7 @@ static int move_out(struct store *s, struct store_inode *n)
 	const struct piece none = {0};
 
 	n->attr.blocks = 0;
+	n->content = store_content_number(s, n->attr.ino);
 	return chunk_store(s, n, 0, n->data, (size_t)n->attr.size, &none);
 }
 
@@ -145,29 +134,56 @@ static int move_in(struct store *s, struct store_inode *n, size_t size)
 	struct piece old;
 	size_t have;
 
-	if (chunk_load(s, n->content, 0, &old) != 0)
+	if (size > 0 && chunk_load(s, n->content, 0, &old) != 0)
 		return STORE_FAILED;
-	have = old.len < size ? old.len : size;
 	memset(n->data, 0, size);
+	have = size == 0 ? 0 : old.len < size ? old.len : size;
 	if (have > 0)
 		memcpy(n->data, s->chunk.data, have);
-	return drop_chunks(s, n, 0, UINT64_MAX);
+	return let_go(s, n);
+}
+
+/* The first `count` chunks go on under another number. */
+static int copy_chunks(struct store *s, struct store_inode *n, uint64_t from, uint64_t count)
+{
+	const struct piece none = {0};
+	struct piece old;
+
+	n->attr.blocks = 0;
+	for (uint64_t i = 0; i < count; i++)
+		if (chunk_load(s, from, i, &old) != 0 ||
+		    chunk_store(s, n, i, s->chunk.data, old.len, &none) != 0)
+			return STORE_FAILED;
+	return 0;
+}
+
+/* Where little stays of much, that is copied, so that the rest need not go at once. */
+static int cut_off(struct store *s, struct store_inode *n, uint64_t keep)
+{
+	struct store_inode was = *n;
+
+	n->content = s->m.next_ino++;
+	return copy_chunks(s, n, was.content, keep) != 0 ? STORE_FAILED : let_go(s, &was);
 }
 
 /* A large file becomes shorter and stays large. */
 static int cut(struct store *s, struct store_inode *n, uint64_t size)
 {
-	uint64_t chunk = size / STORE_CHUNK_BYTES;
-	size_t keep = size % STORE_CHUNK_BYTES;
+	uint64_t chunk = size / STORE_CHUNK_BYTES, keep = chunks_of(size);
+	size_t rest = size % STORE_CHUNK_BYTES;
+	bool many = chunks_at_most(n, keep) > s->freed_at_once && keep <= s->freed_max;
 	struct piece old;
+	int rc;
 
-	if (drop_chunks(s, n, chunk + (keep > 0 ? 1 : 0), UINT64_MAX) != 0)
-		return STORE_FAILED;
-	if (keep == 0)
-		return 0;
+	if (many && s->version >= STORE_FREEING_VERSION)
+		rc = cut_off(s, n, keep);
+	else
+		rc = drop_chunks(s, n, keep, UINT64_MAX);
+	if (rc != 0 || rest == 0)
+		return rc;
 	if (chunk_load(s, n->content, chunk, &old) != 0)
 		return STORE_FAILED;
-	return old.len > keep ? chunk_store(s, n, chunk, s->chunk.data, keep, &old) : 0;
+	return old.len > rest ? chunk_store(s, n, chunk, s->chunk.data, rest, &old) : 0;
 }
 
 int store_file_resize(struct store *s, struct store_inode *n, uint64_t size)
@@ -180,7 +196,7 @@ int store_file_resize(struct store *s, struct store_inode *n, uint64_t size)
 		if (size > old)
 			memset(n->data + old, 0, (size_t)(size - old));
 	} else if (is_small(size)) {
-		rc = size > 0 ? move_in(s, n, (size_t)size) : drop_chunks(s, n, 0, UINT64_MAX);
+		rc = move_in(s, n, (size_t)size);
 	} else if (is_small(old)) {
 		rc = move_out(s, n);
 	} else if (size < old) {

@@ -96,19 +96,21 @@ static int free_first(struct store *s)
 	return store_state_del(s, &k, l.weight);
 }
 
-static bool is_over(const struct store *s)
+bool store_linger_is_due(const struct store *s, int64_t now_ns)
 {
 	const struct store_lingerers *q = s->lingerers;
-	const struct lingering *first = &q->at[q->head];
+	int64_t since_ns;
 
+	if (q->n == 0)
+		return false;
+	since_ns = q->at[q->head].r.since_ns;
 	return q->n > STORE_LINGER_INODES_MAX || q->bytes > STORE_LINGER_BYTES_MAX ||
-	       (s->now_ns > first->r.since_ns &&
-	        (uint64_t)(s->now_ns - first->r.since_ns) > STORE_LINGER_NS);
+	       (now_ns > since_ns && (uint64_t)(now_ns - since_ns) > STORE_LINGER_NS);
 }
 
 int store_linger_trim(struct store *s)
 {
-	for (unsigned i = 0; i < STORE_LINGER_FREED_MAX && s->lingerers->n > 0 && is_over(s); i++)
+	for (unsigned i = 0; i < STORE_LINGER_FREED_MAX && store_linger_is_due(s, s->now_ns); i++)
 		if (free_first(s) != 0)
 			return STORE_FAILED;
 	return 0;

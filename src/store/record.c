@@ -34,14 +34,19 @@ struct record_key record_key_inode(uint64_t ino)
 	return key_of(RECORD_INODE, 1, ino, 0);
 }
 
-struct record_key record_key_chunk(uint64_t ino, uint64_t chunk)
+struct record_key record_key_chunk(uint64_t content, uint64_t chunk)
 {
-	return key_of(RECORD_CHUNK, 2, ino, chunk);
+	return key_of(RECORD_CHUNK, 2, content, chunk);
 }
 
 struct record_key record_key_dentry(uint64_t dir, uint64_t cookie)
 {
 	return key_of(RECORD_DENTRY, 2, dir, cookie);
+}
+
+struct record_key record_key_freeing(uint64_t content)
+{
+	return key_of(RECORD_FREEING, 1, content, 0);
 }
 
 struct record_key record_key_lock(uint64_t ino, uint64_t id)
@@ -112,6 +117,7 @@ static size_t key_len(enum record_kind kind)
 	case RECORD_LOCK:
 	case RECORD_ORPHAN: return 17;
 	case RECORD_REPLY: return 13;
+	case RECORD_FREEING:
 	case RECORD_INODE:
 	case RECORD_QUOTA:
 	case RECORD_SESSION:
@@ -191,7 +197,7 @@ const char *record_get_meta(struct engine_bytes v, struct record_meta *m)
 	return NULL;
 }
 
-/* ---- I and C ---- */
+/* ---- I ---- */
 
 bool record_is_inline(uint32_t mode, uint64_t size)
 {
@@ -285,6 +291,23 @@ const char *record_get_linger(struct engine_bytes v, struct record_linger *l)
 	l->bytes = reader_u64(&r);
 	return v.len == RECORD_LINGER_BYTES ? NULL : "wrong length";
 }
+
+/* ---- F ---- */
+
+void record_put_freeing(struct buf *b, uint64_t next)
+{
+	buf_put_u64(b, next);
+}
+
+const char *record_get_freeing(struct engine_bytes v, uint64_t *next)
+{
+	struct reader r = reader_of(v.p, v.len);
+
+	*next = reader_u64(&r);
+	return r.bad || reader_left(&r) != 0 ? "wrong length" : NULL;
+}
+
+/* ---- C ---- */
 
 const char *record_check_chunk(struct engine_bytes v)
 {

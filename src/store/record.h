@@ -26,6 +26,7 @@ struct record_key {
 enum record_kind {
 	RECORD_CHUNK = 'C',
 	RECORD_DENTRY = 'D',
+	RECORD_FREEING = 'F',
 	RECORD_MEMBERSHIP = 'G',
 	RECORD_INODE = 'I',
 	RECORD_LOCK = 'K',
@@ -41,8 +42,9 @@ enum record_kind {
 
 struct record_key record_key_meta(void);
 struct record_key record_key_inode(uint64_t ino);
-struct record_key record_key_chunk(uint64_t ino, uint64_t chunk);
+struct record_key record_key_chunk(uint64_t content, uint64_t chunk);
 struct record_key record_key_dentry(uint64_t dir, uint64_t cookie);
+struct record_key record_key_freeing(uint64_t content);
 struct record_key record_key_membership(void);
 struct record_key record_key_lock(uint64_t ino, uint64_t id);
 struct record_key record_key_linger(uint64_t index, uint64_t ordinal);
@@ -143,6 +145,10 @@ struct record_linger {
 };
 void record_put_linger(struct buf *b, const struct record_linger *l);
 const char *record_get_linger(struct engine_bytes v, struct record_linger *l);
+
+/* A content that is nobody's, of which the chunks below `next` are gone. */
+void record_put_freeing(struct buf *b, uint64_t next);
+const char *record_get_freeing(struct engine_bytes v, uint64_t *next);
 
 enum record_lock_flag {
 	RECORD_LOCK_BYTES = 1u << 0,  /* of a range; else of the whole file */

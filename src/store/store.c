@@ -40,7 +40,8 @@ static int make_new(struct store *s)
 	if (s->fail.code != 0)
 		return STORE_FAILED;
 	s->m = (struct record_meta){.version = record_format_of(s->version)};
-	if (store_linger_load_all(s) != 0 || store_locks_load_all(s) != 0)
+	if (store_linger_load_all(s) != 0 || store_content_load_all(s) != 0 ||
+	    store_locks_load_all(s) != 0)
 		return STORE_FAILED;
 	return store_inode_make_root(s);
 }
@@ -68,7 +69,7 @@ static int load(struct store *s)
 		s->durable = s->committed;
 	if (store_version_load(s) != 0 || store_session_load_all(s) != 0 ||
 	    store_quota_load_all(s) != 0 || store_linger_load_all(s) != 0 ||
-	    store_locks_load_all(s) != 0)
+	    store_content_load_all(s) != 0 || store_locks_load_all(s) != 0)
 		return STORE_FAILED;
 	return store_membership_load(s);
 }
@@ -95,6 +96,7 @@ static void free_store(struct store *s)
 {
 	store_session_free_all(s);
 	store_linger_free_all(s);
+	store_content_unload_all(s);
 	store_quota_free_all(s);
 	store_locks_free_all(s);
 	buf_free(&s->rec);
@@ -118,6 +120,9 @@ int store_open(struct store **out, const char *dir, const struct store_opts *opt
 	if (s->opts.version_max == 0)
 		s->opts.version_max = FS_VERSION_MAX;
 	s->dentry_hash_mask = STORE_DENTRY_HASH_MASK;
+	s->freed_max = STORE_FREED_MAX;
+	s->freed_at_once = STORE_FREED_AT_ONCE;
+	s->freed_beside = STORE_FREED_BESIDE;
 	rc = open_engine(s, dir, err);
 	if (rc == 0 && (load(s) != 0 || store_commit(s, NULL) != 0))
 		rc = store_give_failure(s, err);
@@ -156,6 +161,15 @@ void store_abandon(struct store *s)
 
 /* ---- apply ---- */
 
+static int trim(struct store *s, const struct store_cmd *cmd)
+{
+	if (cmd->session != 0)
+		return -EINVAL;
+	if (store_linger_trim_old(s, cmd->op->size) != 0)
+		return STORE_FAILED;
+	return store_content_free_some(s, s->freed_max);
+}
+
 static int change(struct store *s, const struct store_cmd *cmd, struct fs_result *res)
 {
 	const struct fs_op *op = cmd->op;
@@ -190,7 +204,7 @@ static int change(struct store *s, const struct store_cmd *cmd, struct fs_result
 	case FS_OP_FALLOCATE: return store_op_fallocate(s, op, res);
 	case FS_OP_COPY: return store_op_copy(s, op, res);
 	case FS_OP_ADOPT: return store_op_adopt(s, op, res);
-	case FS_OP_TRIM: return cmd->session == 0 ? store_linger_trim_old(s, op->size) : -EINVAL;
+	case FS_OP_TRIM: return trim(s, cmd);
 	case FS_OP_QUOTA_SET: return store_op_quota_set(s, op, res);
 	case FS_OP_NONE:
 	case FS_OP_LOOKUP:
@@ -212,13 +226,23 @@ static int change(struct store *s, const struct store_cmd *cmd, struct fs_result
 	return -EINVAL;
 }
 
+/* What a command does beside its own work: a little of what waits. */
+static int tidy_up(struct store *s, const struct fs_op *op)
+{
+	uint64_t brought = op->data_len / STORE_CHUNK_BYTES;
+
+	if (store_linger_trim(s) != 0)
+		return STORE_FAILED;
+	return store_content_free_some(s, s->freed_beside + STORE_FREED_BESIDE_A_CHUNK * brought);
+}
+
 static void apply_command(struct store *s, const struct store_cmd *cmd, struct fs_result *res)
 {
 	struct store_entry_ticket ticket;
 
 	s->now_ns = cmd->time_ns <= INT64_MAX ? (int64_t)cmd->time_ns : INT64_MAX;
 	s->session = cmd->session;
-	if (store_linger_trim(s) != 0)
+	if (tidy_up(s, cmd->op) != 0)
 		return;
 	if (store_session_enter(s, cmd, res, &ticket) != 1)
 		return;
@@ -234,6 +258,7 @@ int store_begin(struct store *s, struct raft_pos pos, struct rfs_err *err)
 	if (s->fail.code != 0)
 		return store_give_failure(s, err);
 	s->pos = pos;
+	s->freed = 0;
 	return 0;
 }
 
@@ -242,6 +267,9 @@ int store_end(struct store *s, struct rfs_err *err)
 	if (s->fail.code != 0)
 		return store_give_failure(s, err);
 	s->m.applied = s->pos;
+	s->freed_total += s->freed;
+	if (s->freed > s->freed_most)
+		s->freed_most = s->freed;
 	return 0;
 }
 
@@ -412,4 +440,19 @@ void store_get_digest(const struct store *s, struct store_digest *d)
 void store_get_counts(const struct store *s, struct store_counts *c)
 {
 	*c = s->m.counts;
+}
+
+void store_get_freeing(const struct store *s, struct store_freeing *f)
+{
+	*f = (struct store_freeing){
+	        .contents = store_contents_to_free(s),
+	        .chunks = s->freed_total,
+	        .chunks_most = s->freed_most,
+	};
+}
+
+bool store_has_to_free(const struct store *s, uint64_t time_ns)
+{
+	return store_contents_to_free(s) > 0 ||
+	       store_linger_is_due(s, time_ns <= INT64_MAX ? (int64_t)time_ns : INT64_MAX);
 }

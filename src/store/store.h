@@ -176,6 +176,17 @@ bool store_session_is_new(const struct store *s, uint64_t session, uint64_t seq)
 /* Files without names that are kept for those who may have them open. */
 uint64_t store_lingering(const struct store *s);
 
+/* Whether a command (FS_OP_TRIM) would free something at that time: what is left of large files that are gone, or
+ * files that have lingered for long enough. */
+bool store_has_to_free(const struct store *s, uint64_t time_ns);
+
+struct store_freeing {
+	uint64_t contents; /* of large files that are gone and not freed as a whole yet */
+	uint64_t chunks,
+	        chunks_most; /* freed since the store was opened, and the most by one entry */
+};
+void store_get_freeing(const struct store *s, struct store_freeing *f);
+
 struct store_counts {
 	uint64_t inodes, bytes, sessions; /* bytes: sum of the files' sizes */
 };

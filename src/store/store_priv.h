@@ -30,6 +30,13 @@
 #define STORE_LINGER_FREED_MAX   64u   /* by one command */
 #define STORE_SEEK_CHUNKS_MAX    8192u /* looked at for a hole */
 #define STORE_LINGER_TRIMMED_MAX 1024u /* by one that was made for it */
+/* Chunks of files that are gone (content.c). */
+#define STORE_FREED_MAX     256u /* freed by one command */
+#define STORE_FREED_AT_ONCE 64u  /* contents of more wait */
+/* Freed of what waits by a command that was not made for it, and so many more for each chunk that it brings. */
+#define STORE_FREED_BESIDE         8u
+#define STORE_FREED_BESIDE_A_CHUNK 2u
+#define STORE_FREEING_VERSION      2u /* of the cluster, from which on contents wait */
 /* Locks; beyond them -ENOLCK. */
 #define STORE_LOCKS_SESSION_MAX      65536u /* held by a session, or waited for */
 #define STORE_LOCKS_INODE_MAX        8192u  /* held on an inode */
@@ -40,6 +47,7 @@
 
 struct store_session;
 struct store_lingerers;
+struct store_freeings;
 struct store_locks;
 struct store_quota;
 struct store_slot;
@@ -58,6 +66,7 @@ struct store {
 	size_t snapshots; /* open ones */
 	struct store_session *sessions;
 	struct store_lingerers *lingerers;
+	struct store_freeings *freeings;
 	struct store_quota *quotas;
 	struct store_locks *locks;
 	struct rfs_err fail;
@@ -65,7 +74,11 @@ struct store {
 	struct raft_pos pos; /* of the command being applied, and its time */
 	int64_t now_ns;
 	uint64_t session;
+	uint64_t freed; /* chunks, by that command */
+	uint64_t freed_most, freed_total;
 
+	/* STORE_FREED_…; tests lower them, alike on all nodes */
+	uint32_t freed_max, freed_at_once, freed_beside;
 	uint64_t dentry_hash_mask; /* tests narrow it so that names collide */
 
 	struct buf rec;   /* a record being written */
@@ -184,7 +197,7 @@ int store_file_write(struct store *s, struct store_inode *n, uint64_t offset, co
 /* Append up to `len` bytes from `offset` to `out`; fewer only at the end of the file. */
 int store_file_read(struct store *s, const struct store_inode *n, uint64_t offset, uint64_t len,
                     struct buf *out);
-int store_file_clear(struct store *s, struct store_inode *n); /* remove all chunks */
+int store_file_clear(struct store *s, struct store_inode *n); /* its chunks are nobody's */
 /* Exchange the bytes of two files; chunks stay where they are. */
 void store_file_swap(struct store *s, struct store_inode *a, struct store_inode *b);
 /* Make `len` bytes from `offset` on read as zeros, within the size; whole pieces become holes. */
@@ -193,6 +206,27 @@ int store_file_zero(struct store *s, struct store_inode *n, uint64_t offset, uin
  * -ENXIO: only holes follow. */
 int store_file_seek(struct store *s, const struct store_inode *n, uint64_t offset, bool hole,
                     uint64_t *found);
+
+/* ---- content.c: the chunks under a content's number ---- */
+
+struct store_dropped {
+	uint64_t chunks, blocks;
+	uint64_t next; /* what was to be removed below this number is gone */
+};
+
+/* Remove `most` chunks from number `from` on and below `end`, or all there are. */
+int store_content_drop(struct store *s, uint64_t content, uint64_t from, uint64_t end,
+                       uint64_t most, struct store_dropped *gone);
+/* A content of at most `chunks` is nobody's any more: it goes now if that is little, else bit by bit. */
+int store_content_free(struct store *s, uint64_t content, uint64_t chunks);
+bool store_content_is_freed(const struct store *s, uint64_t content); /* it waits for that */
+/* The number for the first chunks of a file that has none: its own, if nothing waits under it. */
+uint64_t store_content_number(struct store *s, uint64_t ino);
+/* Free up to `most` chunks of what waits, within what this command may. */
+int store_content_free_some(struct store *s, uint64_t most);
+size_t store_contents_to_free(const struct store *s);
+int store_content_load_all(struct store *s);
+void store_content_unload_all(struct store *s);
 
 /* ---- xattr.c: extended attributes, all of an inode's in one record; the inode is the caller's to save ---- */
 
@@ -245,6 +279,7 @@ uint64_t store_dir_cookie(const struct store *s, struct fs_str name); /* with or
 
 /* Let go of a file that has lost its last name: a regular file lingers, anything else is freed. */
 int store_linger(struct store *s, struct store_inode *n);
+bool store_linger_is_due(const struct store *s, int64_t now_ns); /* the first of them */
 int store_linger_trim(struct store *s); /* free what has lingered for long enough */
 /* Free those that have lingered for `age_ms`, STORE_LINGER_TRIMMED_MAX at most. */
 int store_linger_trim_old(struct store *s, uint64_t age_ms);

@@ -23,7 +23,8 @@ struct seen {
 	/* from the names in it */
 	uint64_t names_in, dirs_in;
 	/* from the chunks under its number, and whose content they are */
-	uint64_t chunk_blocks, chunk_end, content_of;
+	uint64_t chunk_blocks, chunk_first, chunk_end, content_of;
+	bool freeing;     /* or they are nobody's */
 	uint64_t orphans; /* or lingering */
 	bool below_root;
 	UT_hash_handle hh;
@@ -32,7 +33,7 @@ struct seen {
 struct verify {
 	struct store *s;
 	struct seen *inodes;
-	uint64_t digest, ino_max, locks;
+	uint64_t digest, ino_max, locks, freeings;
 	struct store_counts counts;
 	/* the name before this one */
 	uint64_t last_dir, last_cookie;
@@ -128,9 +129,28 @@ static const char *see_chunk(struct verify *v, const struct store_walk *w)
 		return bad;
 	if (w->key.second >= FS_FILE_BYTES_MAX / STORE_CHUNK_BYTES)
 		return "chunk beyond the largest file";
+	if (n->chunk_end == 0)
+		n->chunk_first = w->key.second;
 	n->chunk_blocks += (w->value.len + 511) / 512;
 	n->chunk_end = w->key.second * STORE_CHUNK_BYTES + w->value.len;
 	return NULL;
+}
+
+/* The chunks have been seen already: C sorts before F. */
+static const char *see_freeing(struct verify *v, const struct store_walk *w)
+{
+	struct seen *n = seen_of(v, w->key.first);
+	uint64_t next;
+	const char *bad = record_get_freeing(w->value, &next);
+
+	if (bad != NULL)
+		return bad;
+	n->freeing = true;
+	v->freeings++;
+	if (w->key.first >= v->s->m.next_ino || !store_content_is_freed(v->s, w->key.first))
+		return "a content that memory does not know";
+	return n->chunk_end > 0 && n->chunk_first < next ? "chunks where they are said to be gone"
+	                                                 : NULL;
 }
 
 /* Ordinals of a hash have no gap and do not end with a placeholder. */
@@ -263,6 +283,7 @@ static const char *see(struct verify *v, const struct store_walk *w)
 	switch (w->key.kind) {
 	case RECORD_CHUNK: return see_chunk(v, w);
 	case RECORD_DENTRY: return see_dentry(v, w);
+	case RECORD_FREEING: return see_freeing(v, w);
 	case RECORD_INODE: return see_inode(v, w);
 	case RECORD_MEMBERSHIP: return see_membership(v, w);
 	case RECORD_LINGER: return see_linger(v, w);
@@ -323,6 +344,8 @@ static const char *check_content(struct verify *v, struct seen *n)
 
 	if (n->content >= v->s->m.next_ino || (c != n && c->known))
 		return "its content is under a number that nobody left it";
+	if (c->freeing)
+		return "its content is being freed";
 	if (c->content_of != 0)
 		return "its content is another inode's, too";
 	c->content_of = n->ino;
@@ -373,7 +396,7 @@ static const char *check_file(const struct seen *n)
 
 static const char *check_inode(const struct seen *n)
 {
-	if (n->chunk_end > 0 && n->content_of == 0)
+	if (n->chunk_end > 0 && n->content_of == 0 && !n->freeing)
 		return "there are chunks under its number, and no file has them";
 	if (!n->known)
 		return n->names + n->names_in + n->orphans + n->xattrs_found == 0
@@ -439,6 +462,7 @@ static int check_totals(struct verify *v)
 	    compare(v->s, "bytes", m->counts.bytes, v->counts.bytes) != 0 ||
 	    compare(v->s, "number of sessions", m->counts.sessions, v->counts.sessions) != 0 ||
 	    compare(v->s, "number of locks", store_locks_count(v->s), v->locks) != 0 ||
+	    compare(v->s, "contents to be freed", store_contents_to_free(v->s), v->freeings) != 0 ||
 	    compare(v->s, "digest", m->digest, v->digest) != 0)
 		return STORE_FAILED;
 	if (store_locks_verify(v->s) != 0)

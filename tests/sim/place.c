@@ -161,6 +161,10 @@ int place_open(struct sim_place *p, struct store **store, struct rfs_err *err)
 
 	dir_of(p, dir);
 	rc = store_open(store, dir, &opts, err);
+	if (rc == 0) { /* files are small here, and wait to be freed as large ones do */
+		(*store)->freed_max = 1;
+		(*store)->freed_at_once = (*store)->freed_beside = 0;
+	}
 	/* An engine of ours holds only what is durable when it is opened. */
 	return rc == 0 && !p->rocks ? store_flush(*store, &durable, err) : rc;
 }

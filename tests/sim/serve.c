@@ -180,6 +180,16 @@ void serve_raise_version(struct sim_server *v)
 	buf_free(&b);
 }
 
+/* As src/node/space.c, but not as often: what waits to be freed is to outlast crashes and snapshots. */
+void serve_trim(struct sim_server *v)
+{
+	struct store_freeing f;
+
+	store_get_freeing(v->store, &f);
+	if (v->role == RAFT_LEADER && f.contents > 0)
+		serve_own(v, &(struct fs_op){.kind = FS_OP_TRIM, .size = UINT64_MAX});
+}
+
 void serve_request(struct sim_server *v, const struct sim_request *q)
 {
 	if (!fs_op_is_write(q->op->kind))

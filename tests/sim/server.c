@@ -228,7 +228,10 @@ static void dispatch(struct sim_server *v, struct sim_event *e)
 		break;
 	case SIM_DISK: disk_work(v); break;
 	case SIM_POLL: disk_poll(v); break;
-	case SIM_FLUSH: flush_begin(v); break;
+	case SIM_FLUSH:
+		flush_begin(v);
+		serve_trim(v);
+		break;
 	case SIM_FLUSHED: flush_work(v); break;
 	case SIM_FLUSH_TOLD: flush_end(v); break;
 	case SIM_SEND: send_look(v); break;

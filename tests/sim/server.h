@@ -166,6 +166,7 @@ void server_free(struct sim_server *v);
 /* serve.c */
 void serve_request(struct sim_server *v, const struct sim_request *q);
 void serve_own(struct sim_server *v, const struct fs_op *op);
+void serve_trim(struct sim_server *v); /* a leader frees some of what waits for it */
 void serve_raise_version(struct sim_server *v);
 void serve_read_ready(struct sim_server *v, const struct raft_read_ready *ready);
 void serve_reads(struct sim_server *v);

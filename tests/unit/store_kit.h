@@ -35,7 +35,8 @@ struct kit {
 	struct raft_pos pos;
 	uint64_t time_ns;
 	uint64_t session, seq, lowest; /* 0: commands without a session */
-	struct fs_result res;          /* of the last operation */
+	struct store *twin; /* another node's, if not NULL: the same commands must leave the same */
+	struct fs_result res; /* of the last operation */
 	struct rfs_err err;
 	char dir[256]; /* "" in memory */
 };
@@ -117,6 +118,23 @@ static inline void kit_close(struct kit *k)
 		kit_remove_dir(k->dir);
 }
 
+static inline uint64_t kit_digest_of(const struct store *s)
+{
+	struct store_digest d;
+
+	store_get_digest(s, &d);
+	return d.value;
+}
+
+static inline void kit_apply_to_twin(struct kit *k, const struct store_cmd *cmd)
+{
+	struct fs_result res;
+
+	ck_assert_int_eq(store_apply(k->twin, k->pos, cmd, &res, &k->err), 0);
+	ck_assert_int_eq(res.err, k->res.err);
+	ck_assert_uint_eq(kit_digest_of(k->twin), kit_digest_of(k->s));
+}
+
 static inline int kit_apply(struct kit *k, const struct store_cmd *cmd)
 {
 	int rc;
@@ -126,6 +144,8 @@ static inline int kit_apply(struct kit *k, const struct store_cmd *cmd)
 		k->pos.term = 1;
 	rc = store_apply(k->s, k->pos, cmd, &k->res, &k->err);
 	ck_assert_msg(rc == 0, "apply: %d %s", rc, k->err.msg);
+	if (k->twin != NULL)
+		kit_apply_to_twin(k, cmd);
 	return k->res.err;
 }
 
@@ -139,6 +159,8 @@ static inline void kit_raise(struct kit *k)
 		k->pos.term = 1;
 	rc = store_set_version(k->s, k->pos, FS_VERSION_MAX, &k->err);
 	ck_assert_msg(rc == 0, "version: %d %s", rc, k->err.msg);
+	if (k->twin != NULL)
+		ck_assert_int_eq(store_set_version(k->twin, k->pos, FS_VERSION_MAX, &k->err), 0);
 }
 
 static inline int kit_do(struct kit *k, const struct fs_op *op)
@@ -172,10 +194,7 @@ static inline int kit_read(struct kit *k, const struct fs_op *op)
 
 static inline uint64_t kit_digest(struct kit *k)
 {
-	struct store_digest d;
-
-	store_get_digest(k->s, &d);
-	return d.value;
+	return kit_digest_of(k->s);
 }
 
 /* ---- operations ---- */

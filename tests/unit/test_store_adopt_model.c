@@ -1,5 +1,6 @@
 /* Random changes of files' bytes, ADOPT among them, against plain arrays: files with names, in a tree with a quota and
- * outside, open ones that have lost theirs, and the store opened anew every now and then. */
+ * outside, open ones that have lost theirs, and the store opened anew every now and then. A command frees so few chunks
+ * that contents are nearly always waiting for that; another node, which is never opened anew, must free the same. */
 #include "../support/rng.h"
 #include "store_kit.h"
 
@@ -79,6 +80,22 @@ static void step_write(struct m_file *f)
 	m_put(f, offset, data, len);
 }
 
+static void step_write_over(struct m_file *f)
+{
+	static uint8_t data[STORE_CHUNK_BYTES];
+	uint64_t len = place(sizeof(data));
+
+	memset(data, (int)rng_below(&rng, 256), len);
+	ck_assert_int_eq(kit_do(&k, &(struct fs_op){.kind = FS_OP_WRITE,
+	                                            .ino = f->ino,
+	                                            .flags = FS_F_TRUNC,
+	                                            .data = data,
+	                                            .data_len = (uint32_t)len}),
+	                 0);
+	m_resize(f, 0);
+	m_put(f, 0, data, len);
+}
+
 static void step_resize(struct m_file *f)
 {
 	uint64_t size = place(M_BYTES);
@@ -137,6 +154,20 @@ static void step_name(struct m_file *f)
 	                                            .name = kit_str(m_name(f)),
 	                                            .keep_ino = f->ours ? f->ino : 0}),
 	                 0);
+}
+
+/* What lingers goes, and what waits to be freed as far as one command may. */
+static void step_trim(void)
+{
+	struct kit of_leader = k;
+
+	of_leader.session = 0;
+	ck_assert_int_eq(kit_do(&of_leader, &(struct fs_op){.kind = FS_OP_TRIM, .size = 0}), 0);
+	k.pos = of_leader.pos;
+	k.time_ns = of_leader.time_ns;
+	for (struct m_file *f = files; f < files + M_FILES; f++)
+		if (!f->named && !f->ours)
+			make_file(f);
 }
 
 /* ---- ADOPT ---- */
@@ -211,11 +242,18 @@ static void step_adopt(struct m_file *f)
 
 /* ---- the whole ---- */
 
-static void reopen(void)
+static void lower_limits(struct store *s, unsigned seed)
+{
+	s->freed_max = 1 + seed % 3;
+	s->freed_at_once = seed % 2;
+}
+
+static void reopen(unsigned seed)
 {
 	kit_commit(&k);
 	store_close(k.s);
 	kit_open_opts(&k, &(struct store_opts){.engine = engine});
+	lower_limits(k.s, seed);
 }
 
 static void check(struct m_file *f)
@@ -227,24 +265,50 @@ static void check(struct m_file *f)
 		ck_assert_mem_eq(k.res.data, f->bytes, f->size);
 }
 
-static void step(void)
+static void step(unsigned seed)
 {
 	struct m_file *f = &files[rng_below(&rng, M_FILES)];
 
-	switch (rng_below(&rng, 9)) {
+	switch (rng_below(&rng, 12)) {
 	case 0:
 	case 1: step_write(f); break;
 	case 2: step_resize(f); break;
 	case 3: step_punch(f); break;
 	case 4: step_copy(f, &files[rng_below(&rng, M_FILES)]); break;
 	case 5: step_name(f); break;
-	case 6: reopen(); break;
+	case 6: reopen(seed); break;
+	case 7: step_write_over(f); break;
+	case 8: step_trim(); break;
 	default: step_adopt(f); break;
 	}
 }
 
+static void open_both(unsigned seed)
+{
+	kit_open_opts(&k, &(struct store_opts){.engine = engine});
+	ck_assert_int_eq(store_open(&k.twin, NULL, &(struct store_opts){.memory = true}, &k.err),
+	                 0);
+	lower_limits(k.s, seed);
+	lower_limits(k.twin, seed);
+	kit_raise(&k);
+}
+
+/* Nothing is left over once there was time for it. */
+static void check_all_is_freed(void)
+{
+	struct store_freeing f;
+
+	for (unsigned i = 0; i < 200 && store_has_to_free(k.s, 0); i++)
+		step_trim();
+	store_get_freeing(k.s, &f);
+	ck_assert_uint_eq(f.contents, 0);
+	kit_verify(&k);
+}
+
 START_TEST(test_random_adoptions_follow_the_model)
 {
+	size_t waiting = 0;
+
 	rng.s = (uint64_t)_i + 1;
 	k = (struct kit){.time_ns = 1000};
 	if (_i == 0) {
@@ -253,8 +317,7 @@ START_TEST(test_random_adoptions_follow_the_model)
 	} else {
 		ck_assert_int_eq(engine_mem_open(&engine, &k.err), 0);
 	}
-	kit_open_opts(&k, &(struct store_opts){.engine = engine});
-	kit_raise(&k);
+	open_both((unsigned)_i);
 	tree = kit_mkdir(&k, FS_ROOT_INO, "tree");
 	ck_assert_int_eq(kit_do(&k, &(struct fs_op){.kind = FS_OP_QUOTA_SET,
 	                                            .name = kit_str("tree"),
@@ -264,11 +327,15 @@ START_TEST(test_random_adoptions_follow_the_model)
 	for (size_t i = 0; i < M_FILES; i++)
 		make_file(&files[i]);
 	for (unsigned i = 0; i < M_STEPS; i++) {
-		step();
+		step((unsigned)_i);
 		kit_verify(&k);
+		waiting += store_contents_to_free(k.s);
 		for (size_t at = 0; at < M_FILES; at++)
 			check(&files[at]);
 	}
+	ck_assert_uint_gt(waiting, M_STEPS / 10);
+	check_all_is_freed();
+	store_close(k.twin);
 	kit_close(&k);
 	if (engine != NULL)
 		engine->vt->close(engine);
@@ -281,7 +348,7 @@ int main(void)
 	TCase *tc = tcase_create("model");
 
 	tcase_set_timeout(tc, 120);
-	tcase_add_loop_test(tc, test_random_adoptions_follow_the_model, 0, 4);
+	tcase_add_loop_test(tc, test_random_adoptions_follow_the_model, 0, 6);
 	suite_add_tcase(s, tc);
 	return kit_run(s);
 }
