@@ -78,8 +78,9 @@ static void set_times(struct store *s, const struct fs_op *op, struct store_inod
 
 static void emit_modify(struct store *s, const struct store_inode *n)
 {
-	store_emit(s, &(struct store_change){
-	                      .kind = STORE_CHANGE_MODIFY, .ino = n->attr.ino, .mode = n->attr.mode});
+	store_emit(s, &(struct store_change){.kind = STORE_CHANGE_MODIFY,
+	                                     .ino = n->attr.ino,
+	                                     .mode = n->attr.mode});
 }
 
 int store_op_setattr(struct store *s, const struct fs_op *op, struct fs_result *res)

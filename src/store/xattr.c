@@ -113,8 +113,9 @@ static int end_change(struct store *s, struct store_inode *n, struct fs_result *
 	store_inode_touch(s, n, false);
 	if (store_inode_save(s, n) != 0)
 		return STORE_FAILED;
-	store_emit(s, &(struct store_change){
-	                      .kind = STORE_CHANGE_MODIFY, .ino = n->attr.ino, .mode = n->attr.mode});
+	store_emit(s, &(struct store_change){.kind = STORE_CHANGE_MODIFY,
+	                                     .ino = n->attr.ino,
+	                                     .mode = n->attr.mode});
 	store_result_attr(res, n);
 	return 0;
 }
