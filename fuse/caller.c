@@ -45,11 +45,13 @@ bool caller_is_exiting(pid_t tid)
 {
 	const char *at;
 	char text[1024];
-	unsigned flags;
 
 	if (!read_proc(tid, "stat", text, sizeof(text)) || (at = strrchr(text, ')')) == NULL)
 		return false;
-	return sscanf(at, ") %*c %*d %*d %*d %*d %*d %u", &flags) == 1 && (flags & PF_EXITING) != 0;
+	/* behind the name: state, ppid, pgrp, session, tty, tpgid, flags */
+	for (int fields = 0; at != NULL && fields < 7; fields++)
+		at = strchr(at + 1, ' ');
+	return at != NULL && (strtoul(at, NULL, 10) & PF_EXITING) != 0;
 }
 
 enum caller_wish caller_wish(pid_t tid)

@@ -73,7 +73,7 @@ fi
 if command -v cppcheck >/dev/null; then
 	out=$(cppcheck --quiet --std=c11 --enable=warning,portability,performance --inline-suppr -j 2 \
 		--suppress=missingIncludeSystem --suppress=uninitvar --suppress=nullPointerRedundantCheck --suppress=ctunullpointer \
-		--suppress='*:*pb-c*' --template='{file}:{line}: {id}: {message}' \
+		--suppress='*:*pb-c*' --include=/usr/include/utlist.h --include=/usr/include/uthash.h --template='{file}:{line}: {id}: {message}' \
 		"${flags[@]:1}" src fuse 2>&1)
 	[ -z "$out" ] || fail "cppcheck:"$'\n'"$out"
 fi

@@ -146,8 +146,10 @@ void admin_work(struct client *c)
 
 void admin_end_all(struct client *c, int code)
 {
-	while (c->admins != NULL)
-		admin_finish(c->admins, code, rfs_strerror(code));
+	struct admin_wait *w;
+
+	while ((w = c->admins) != NULL)
+		admin_finish(w, code, rfs_strerror(code)); // NOLINT(clang-analyzer-unix.Malloc)
 }
 
 uint64_t admin_due(const struct client *c)

@@ -174,15 +174,18 @@ static bool serve_one(struct node *n, struct node_read *r)
 /* Who does not take his answers waits, and gets newer ones later. */
 static bool serve_batch(struct node *n, struct node_read_batch *b)
 {
-	struct node_read *r, *next;
+	struct node_read **at = &b->reads;
 
-	LL_FOREACH_SAFE(b->reads, r, next)
-	{
-		if (conn_is_choked(r->conn))
+	while (*at != NULL) {
+		struct node_read *r = *at;
+
+		if (conn_is_choked(r->conn)) {
+			at = &r->next;
 			continue;
+		}
 		if (!serve_one(n, r))
 			return false;
-		LL_DELETE(b->reads, r);
+		*at = r->next;
 		free_read(r);
 	}
 	return true;
