@@ -10,23 +10,24 @@ def txn(cluster, text, *args, code=0):
     return cluster.ctl("txn", *args, data=text.encode(), code=code)
 
 
-def test_conditions_and_changes_are_one_entry(env, shared):
-    c, d = shared.cluster, shared.fresh()[0].name
-    c.ctl("set", f"{d}/old", "x")
-    before = c.last()
-    done = txn(c, f'compare {d}/old value = "x"\ncompare {d}/new absent # a comment\n\nset {d}/new "two words\\n"\nset {d}/sub/key 1\ndelete {d}/old\n', "--json")
-    got = json.loads(done.stdout)
-    equal((got["done"], got["changes"]), (True, 3), "txn --json")
-    equal(c.last() - before, 3, "log entries: a session, the transaction, the session's end")
-    equal(c.ctl("show", d).stdout.decode(), f"{d}/new: two words\n{d}/sub/key: 1\n", "keys")
-    version = json.loads(c.ctl("get", f"{d}/new", "--json").stdout)["version"]
-    equal(version, got["index"], "version of what was set")
-    (env.dir / "file").write_text(f"compare {d}/new version = {version}\nset {d}/new again\n")
-    check("done at index" in c.ctl("txn", env.dir / "file").stdout.decode(), "txn FILE")
-    done = c.ctl("txn", env.dir / "file", code=1) # the version is another one now
-    check(":1: compare" in text_of(done) and "nothing was done" in text_of(done) and "its version is" in text_of(done), f"it said {text_of(done)}")
-    done = c.ctl("txn", env.dir / "file", "--json", code=1)
-    equal((json.loads(done.stdout)["done"], json.loads(done.stdout)["line"]), (False, 1), "a failed txn --json")
+def test_conditions_and_changes_are_one_entry(env):
+    with env.cluster(3) as c: # where the leader has nothing to free
+        d = "dir"
+        c.ctl("set", f"{d}/old", "x")
+        before = c.last()
+        done = txn(c, f'compare {d}/old value = "x"\ncompare {d}/new absent # a comment\n\nset {d}/new "two words\\n"\nset {d}/sub/key 1\ndelete {d}/old\n', "--json")
+        got = json.loads(done.stdout)
+        equal((got["done"], got["changes"]), (True, 3), "txn --json")
+        equal(c.last() - before, 3, "log entries: a session, the transaction, the session's end")
+        equal(c.ctl("show", d).stdout.decode(), f"{d}/new: two words\n{d}/sub/key: 1\n", "keys")
+        version = json.loads(c.ctl("get", f"{d}/new", "--json").stdout)["version"]
+        equal(version, got["index"], "version of what was set")
+        (env.dir / "file").write_text(f"compare {d}/new version = {version}\nset {d}/new again\n")
+        check("done at index" in c.ctl("txn", env.dir / "file").stdout.decode(), "txn FILE")
+        done = c.ctl("txn", env.dir / "file", code=1) # the version is another one now
+        check(":1: compare" in text_of(done) and "nothing was done" in text_of(done) and "its version is" in text_of(done), f"it said {text_of(done)}")
+        done = c.ctl("txn", env.dir / "file", "--json", code=1)
+        equal((json.loads(done.stdout)["done"], json.loads(done.stdout)["line"]), (False, 1), "a failed txn --json")
 
 
 def test_what_is_not_possible_stops_all_of_it(env, shared):
