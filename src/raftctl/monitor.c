@@ -194,9 +194,10 @@ static void take_members(struct monitor *m)
 
 /* ---- rates ---- */
 
-/* How long changes took on all nodes together, since they started. */
-static void add_commits(struct histogram *h, const struct wire_status *st)
+/* How long changes took on that node, since it started. */
+static void commits_of(const struct wire_status *st, struct histogram *h)
 {
+	*h = (struct histogram){0};
 	for (size_t i = 0; i < st->n_commit_classes; i++) {
 		if (i < HISTOGRAM_CLASSES)
 			h->in_class[i] += st->commit_classes[i];
@@ -212,34 +213,44 @@ static bool went_back(const struct histogram *now, const struct histogram *befor
 	return now->count < before->count;
 }
 
-static void take_rates(struct monitor *m, raft_index commit_before, uint64_t now_ms)
+/* What the node has done since it was asked last, added to the others'. One that comes back, or has
+ * started anew, counts from its next answer on. */
+static void add_node(struct monitor_node *n, uint64_t *reads, struct histogram *commits)
+{
+	struct histogram now, since;
+
+	commits_of(&n->now, &now);
+	if (n->was_up && n->now.reads >= n->reads_before && !went_back(&now, &n->commit_before)) {
+		since = histogram_since(&now, &n->commit_before);
+		for (size_t i = 0; i < HISTOGRAM_CLASSES; i++)
+			commits->in_class[i] += since.in_class[i];
+		commits->count += since.count;
+		*reads += n->now.reads - n->reads_before;
+	}
+	n->reads_before = n->now.reads;
+	n->commit_before = now;
+}
+
+static void take_rates(struct monitor *m, uint64_t now_ms)
 {
 	struct monitor_sample *s = &m->samples[m->n_samples % MONITOR_HISTORY];
 	double seconds = (double)(now_ms - m->taken_ms) / 1000;
-	struct histogram commit = {0}, since;
+	struct histogram commits = {0};
 	uint64_t reads = 0;
 
 	for (size_t i = 0; i < m->n; i++)
-		if (m->nodes[i].up) {
-			reads += m->nodes[i].now.reads;
-			add_commits(&commit, &m->nodes[i].now);
-		}
-	/* A node that came or went has taken its totals with it: that period shows none. */
+		if (m->nodes[i].up)
+			add_node(&m->nodes[i], &reads, &commits);
 	if (m->has_before && seconds > 0) {
-		*s = (struct monitor_sample){0};
-		if (m->commit >= commit_before)
-			s->writes = (double)(m->commit - commit_before) / seconds;
-		if (reads >= m->reads_before)
-			s->reads = (double)(reads - m->reads_before) / seconds;
-		if (!went_back(&commit, &m->commit_before)) {
-			since = histogram_since(&commit, &m->commit_before);
-			s->p50_us = histogram_quantile_us(&since, 0.5);
-			s->p99_us = histogram_quantile_us(&since, 0.99);
-		}
+		*s = (struct monitor_sample){.reads = (double)reads / seconds};
+		if (m->commit > m->commit_before)
+			s->writes = (double)(m->commit - m->commit_before) / seconds;
+		s->p50_us = histogram_quantile_us(&commits, 0.5);
+		s->p99_us = histogram_quantile_us(&commits, 0.99);
 		m->n_samples++;
 	}
-	m->reads_before = reads;
-	m->commit_before = commit;
+	if (m->commit > m->commit_before || !m->has_before)
+		m->commit_before = m->commit;
 	m->has_before = m->up > 0;
 	m->taken_ms = now_ms;
 }
@@ -256,7 +267,6 @@ static bool is_over(const struct monitor *m, uint64_t now)
 
 static void take(struct monitor *m, uint64_t now)
 {
-	raft_index commit_before = m->commit;
 	struct ctl_leader leader;
 
 	ctl_survey_leader(m->asked, &leader);
@@ -268,7 +278,7 @@ static void take(struct monitor *m, uint64_t now)
 	tell_nodes(m);
 	tell_leader(m, &leader);
 	take_members(m);
-	take_rates(m, commit_before, now);
+	take_rates(m, now);
 	m->asked = NULL;
 	ctl_surveys_prune(m->ctl);
 }

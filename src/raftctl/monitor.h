@@ -19,6 +19,9 @@ struct monitor_node {
 	bool up, was_up, seen; /* now; at the question before; in this round */
 	char why[160];         /* not up */
 	struct wire_status now;
+	/* Its totals when it was asked last, for what is a difference; they begin anew with the node. */
+	uint64_t reads_before;
+	struct histogram commit_before;
 };
 
 /* What a period between two questions has come to. */
@@ -49,9 +52,7 @@ struct monitor {
 	struct wire_member conf[WIRE_MEMBERS_MAX];
 	size_t n_conf;
 
-	/* Totals at the last question, for what is a difference. */
-	uint64_t reads_before;
-	struct histogram commit_before;
+	raft_index commit_before; /* the highest so far: who lags does not take it back */
 	bool has_before;
 
 	struct monitor_sample samples[MONITOR_HISTORY]; /* a ring */
