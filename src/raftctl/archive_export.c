@@ -14,7 +14,8 @@
 #include "archive.h"
 #include "progress.h"
 
-#define COPY_BYTES 65536u
+#define COPY_BYTES     65536u
+#define REPLACED_TRIES 10u
 
 /* A file with several names: the first one under which it was written. */
 struct first_name {
@@ -40,6 +41,7 @@ struct exporting {
 	struct buf key;  /* in the cluster */
 	struct progress progress;
 	const char *target;
+	bool is_tar;
 };
 
 bool archive_is_tar(const char *path)
@@ -154,19 +156,73 @@ static int put_head(struct exporting *x, struct archive_entry *e)
 
 /* ---- kinds of files ---- */
 
-static int put_value(struct exporting *x, const struct ctl_value *v)
+/* The connections live on while a slow disk or pipe takes the archive. */
+static void keep_connections(struct exporting *x)
+{
+	(void)uv_run(x->ctl->loop, UV_RUN_NOWAIT);
+}
+
+/* Bytes of a large value, at their place; to a tar file all of them, one after the other. */
+static int put_range(struct exporting *x, FILE *f, off_t from, off_t end)
 {
 	char bytes[COPY_BYTES];
-	size_t n;
+	off_t at = from;
+
+	if (fseeko(f, from, SEEK_SET) != 0)
+		return ctl_error(CTL_NO, "temporary file: %s", rfs_strerror(-errno));
+	while (at < end && !ctl_interrupted()) {
+		size_t want = end - at < (off_t)sizeof(bytes) ? (size_t)(end - at) : sizeof(bytes);
+		size_t n = fread(bytes, 1, want, f);
+		la_ssize_t rc = n == 0      ? ARCHIVE_OK
+		                : x->is_tar ? archive_write_data(x->out, bytes, n)
+		                            : archive_write_data_block(x->out, bytes, n, at);
+
+		if (n == 0)
+			return ctl_error(CTL_NO, "temporary file: %s", rfs_strerror(-errno));
+		if (rc < 0)
+			return archive_failed(x);
+		keep_connections(x);
+		at += (off_t)n;
+	}
+	return CTL_DONE;
+}
+
+static int put_value(struct exporting *x, const struct ctl_value *v)
+{
+	off_t begin, end = 0;
+	int status = CTL_DONE;
 
 	if (v->file == NULL)
 		return archive_write_data(x->out, v->data.data, v->data.len) < 0 ? archive_failed(x)
 		                                                                 : CTL_DONE;
-	rewind(v->file);
-	while ((n = fread(bytes, 1, sizeof(bytes), v->file)) > 0)
-		if (archive_write_data(x->out, bytes, n) < 0)
-			return archive_failed(x);
-	return CTL_DONE;
+	if (x->is_tar)
+		return put_range(x, v->file, 0, (off_t)v->attr.size);
+	while (status == CTL_DONE && (begin = lseek(fileno(v->file), end, SEEK_DATA)) >= 0) {
+		end = lseek(fileno(v->file), begin, SEEK_HOLE);
+		status = put_range(x, v->file, begin, end);
+	}
+	return status;
+}
+
+/* Where a large value has its data; an archive takes the rest for holes. */
+static void put_sparse(struct archive_entry *e, const struct ctl_value *v)
+{
+	int fd = fileno(v->file);
+	off_t begin, end = 0, size = (off_t)v->attr.size;
+	bool holes = false;
+
+	while ((begin = lseek(fd, end, SEEK_DATA)) >= 0) {
+		holes = holes || begin > end;
+		end = lseek(fd, begin, SEEK_HOLE);
+		if (end < 0)
+			break;
+		archive_entry_sparse_add_entry(e, begin, end - begin);
+	}
+	holes = holes || end < size;
+	if (holes && end < size)
+		archive_entry_sparse_add_entry(e, size, 0);
+	if (!holes || end < 0)
+		archive_entry_sparse_clear(e);
 }
 
 /* True if it was written under another name before: the entry is then a link to that. */
@@ -190,30 +246,56 @@ static bool is_link(struct exporting *x, const struct fs_attr *a, struct archive
 	return false;
 }
 
+/* Whether a failure means that the key, or a directory above it, is gone or something else by now. */
+static bool is_gone(int rc)
+{
+	return rc == -ENOENT || rc == -ESTALE || rc == -EISDIR || rc == -ENOTDIR || rc == -ELOOP ||
+	       rc == -EINVAL;
+}
+
+/* Value and extended attributes of one inode; *e is given if that worked. */
+static int get_file(struct exporting *x, struct ctl_value *v, struct archive_entry **e,
+                    struct rfs_err *err)
+{
+	unsigned tries = 0;
+	int rc;
+
+	do {
+		rc = ctl_value_get(x->ctl, text_of(&x->key), v, err);
+		if (rc != 0)
+			return rc;
+		*e = entry_of(x, &v->attr);
+		rc = get_xattrs(x, v->attr.ino, *e);
+		if (rc == 0)
+			return 0;
+		archive_entry_free(*e);
+		ctl_value_free(v);
+	} while (is_gone(rc) && ++tries < REPLACED_TRIES); /* another file has taken its name */
+	return rc;
+}
+
 /* One version of it, all of it. Gone meanwhile: nothing. */
-static int export_file(struct exporting *x, const struct fs_attr *listed)
+static int export_file(struct exporting *x)
 {
 	struct ctl_value v = {0};
 	struct rfs_err err = {0};
 	struct archive_entry *e;
-	int rc = ctl_value_get(x->ctl, text_of(&x->key), &v, &err), status;
+	int rc = get_file(x, &v, &e, &err), status;
 
-	if (rc == -ENOENT || rc == -EISDIR) {
-		ctl_value_free(&v);
-		return CTL_DONE;
-	}
 	if (rc != 0) {
 		ctl_value_free(&v);
+		if (is_gone(rc) && err.msg[0] == '\0')
+			return CTL_DONE;
 		return err.msg[0] != '\0' ? ctl_error(CTL_NO, "%s: %s", text_of(&x->key), err.msg)
 		                          : ctl_failed(x->ctl, text_of(&x->key), rc, false);
 	}
-	e = entry_of(x, &v.attr);
-	rc = get_xattrs(x, listed->ino, e);
 	if (is_link(x, &v.attr, e)) {
 		status = put_head(x, e);
 		x->counts->links++;
 	} else {
-		status = rc != 0 ? ctl_failed(x->ctl, text_of(&x->key), rc, false) : put_head(x, e);
+		if (v.file != NULL)
+			put_sparse(e, &v);
+		status = put_head(x, e);
 		if (status == CTL_DONE)
 			status = put_value(x, &v);
 		x->counts->files++;
@@ -232,10 +314,11 @@ static int export_link(struct exporting *x, const struct fs_attr *a)
 	int rc = ctl_do(x->ctl, &call, &op), status = CTL_DONE;
 
 	if (rc == 0) {
-		archive_entry_set_symlink(e, text_of(&call.data));
+		if (!is_link(x, a, e))
+			archive_entry_set_symlink(e, text_of(&call.data));
 		status = put_head(x, e);
 		x->counts->links++;
-	} else if (rc != -ENOENT) {
+	} else if (!is_gone(rc)) {
 		status = ctl_failed(x->ctl, text_of(&x->key), rc, false);
 	}
 	ctl_call_end(&call);
@@ -253,9 +336,15 @@ static int export_other(struct exporting *x, const struct fs_attr *a)
 		return CTL_DONE;
 	}
 	e = entry_of(x, a);
+	if (!S_ISDIR(a->mode) && is_link(x, a, e)) {
+		status = put_head(x, e);
+		x->counts->links++;
+		archive_entry_free(e);
+		return status;
+	}
 	rc = get_xattrs(x, a->ino, e);
-	status = rc != 0 && rc != -ENOENT ? ctl_failed(x->ctl, text_of(&x->key), rc, false)
-	                                  : put_head(x, e);
+	status = rc != 0 && !is_gone(rc) ? ctl_failed(x->ctl, text_of(&x->key), rc, false)
+	                                 : put_head(x, e);
 	x->counts->directories += S_ISDIR(a->mode);
 	x->counts->others += !S_ISDIR(a->mode);
 	archive_entry_free(e);
@@ -286,7 +375,7 @@ static int export_one(struct exporting *x, const struct name *n)
 	buf_printf(&x->path, "%s%s", path_len > 0 ? "/" : "", n->text);
 	buf_printf(&x->key, "%s%s", key_len > 0 ? "/" : "", n->text);
 	if (S_ISREG(n->attr.mode))
-		status = export_file(x, &n->attr);
+		status = export_file(x);
 	else if (S_ISLNK(n->attr.mode))
 		status = export_link(x, &n->attr);
 	else
@@ -304,7 +393,7 @@ static int export_directory(struct exporting *x, uint64_t ino)
 	struct name *names = NULL, **tail = &names, *n;
 	int rc = ctl_list_dir(x->ctl, ino, keep_name, &tail), status = CTL_DONE;
 
-	if (rc != 0 && rc != -ENOENT)
+	if (rc != 0 && !is_gone(rc))
 		status = ctl_failed(x->ctl, text_of(&x->key), rc, false);
 	while ((n = names) != NULL) {
 		names = n->next;
@@ -355,7 +444,8 @@ static int open_tar(struct exporting *x, const char *path)
 static int open_directory(struct exporting *x, const char *path)
 {
 	int flags = ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_XATTR |
-	            ARCHIVE_EXTRACT_SECURE_NODOTDOT | ARCHIVE_EXTRACT_SECURE_SYMLINKS;
+	            ARCHIVE_EXTRACT_SPARSE | ARCHIVE_EXTRACT_SECURE_NODOTDOT |
+	            ARCHIVE_EXTRACT_SECURE_SYMLINKS;
 
 	if (!is_empty_or_absent(path))
 		return ctl_error(CTL_NO, "export: %s: is not an empty directory", path);
@@ -385,8 +475,8 @@ static void free_all(struct exporting *x)
 
 int archive_export(struct ctl *ctl, const char *key, const char *path, struct archive_counts *c)
 {
-	struct exporting x = {.ctl = ctl, .counts = c, .target = path};
 	bool tar = archive_is_tar(path);
+	struct exporting x = {.ctl = ctl, .counts = c, .target = path, .is_tar = tar};
 	int here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* the shell stays where it is */
 	struct fs_attr root;
 	int rc, status;

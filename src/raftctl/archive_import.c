@@ -30,6 +30,7 @@ struct importing {
 	size_t root_len;
 	struct later *later;
 	struct progress progress;
+	char block[READ_BLOCK_BYTES]; /* of standard input */
 };
 
 static int archive_failed(struct importing *x)
@@ -227,38 +228,77 @@ static int set_later(struct importing *x)
 
 /* ---- kinds of files ---- */
 
-/* The entry's bytes in a file of our own: they are put as one value. */
-static FILE *spool(struct importing *x)
+/* The session lives on while an archive is read, however long that takes. */
+static void keep_session(struct importing *x)
+{
+	(void)uv_run(x->ctl->loop, UV_RUN_NOWAIT);
+}
+
+/* What archive_read_data_block() gives, at its places, so that holes stay holes. */
+static int copy_blocks(struct importing *x, FILE *f)
+{
+	const void *bytes;
+	size_t n;
+	la_int64_t at;
+	int rc;
+
+	while ((rc = archive_read_data_block(x->in, &bytes, &n, &at)) >= ARCHIVE_WARN &&
+	       rc != ARCHIVE_EOF) {
+		keep_session(x);
+		if (ctl_interrupted())
+			return ctl_error(CTL_NO, "interrupted");
+		if (n > 0 && (fseeko(f, (off_t)at, SEEK_SET) != 0 || fwrite(bytes, 1, n, f) != n))
+			return ctl_error(CTL_NO, "temporary file: %s", rfs_strerror(-errno));
+	}
+	return rc == ARCHIVE_EOF ? CTL_DONE : archive_failed(x);
+}
+
+/* The entry's bytes in a file of our own: they are put as one value. NULL: it has been said why. */
+static FILE *spool(struct importing *x, struct archive_entry *e)
 {
 	FILE *f = tmpfile();
-	char bytes[READ_BLOCK_BYTES];
-	la_ssize_t n = 0;
 
-	while (f != NULL && (n = archive_read_data(x->in, bytes, sizeof(bytes))) > 0)
-		if (fwrite(bytes, 1, (size_t)n, f) != (size_t)n)
-			break;
-	if (f != NULL && n == 0 && fflush(f) == 0) {
-		rewind(f);
-		return f;
+	if (f == NULL) {
+		(void)ctl_error(CTL_NO, "temporary file: %s", rfs_strerror(-errno));
+		return NULL;
 	}
-	(void)(n < 0 ? archive_failed(x)
-	             : ctl_error(CTL_NO, "temporary file: %s", rfs_strerror(-errno)));
-	if (f != NULL)
+	if (copy_blocks(x, f) != CTL_DONE) {
 		(void)fclose(f);
-	return NULL;
+		return NULL;
+	}
+	if (fflush(f) != 0 || ftruncate(fileno(f), archive_entry_size(e)) != 0) {
+		(void)ctl_error(CTL_NO, "temporary file: %s", rfs_strerror(-errno));
+		(void)fclose(f);
+		return NULL;
+	}
+	rewind(f);
+	return f;
+}
+
+/* In the place of whatever is there, but a directory. */
+static int put(struct importing *x, FILE *f, struct rfs_err *err)
+{
+	uint64_t index;
+	int rc = ctl_value_put_fd(x->ctl, key_text(x), fileno(f), NULL, &index, err);
+
+	if (rc != -ELOOP && rc != -EINVAL)
+		return rc;
+	rc = remove_old(x); /* a symbolic link, a fifo, a device */
+	if (rc != 0 || lseek(fileno(f), 0, SEEK_SET) < 0)
+		return rc != 0 ? rc : -EIO;
+	return ctl_value_put_fd(x->ctl, key_text(x), fileno(f), NULL, &index, err);
 }
 
 static int import_file(struct importing *x, struct archive_entry *e)
 {
-	FILE *f = spool(x);
+	FILE *f = spool(x, e);
 	struct rfs_err err = {0};
 	struct fs_attr attr;
-	uint64_t index;
 	int rc;
 
 	if (f == NULL)
 		return CTL_NO;
-	rc = ctl_value_put_fd(x->ctl, key_text(x), fileno(f), NULL, &index, &err);
+	rc = put(x, f, &err);
 	(void)fclose(f);
 	if (rc == 0)
 		rc = ctl_resolve(x->ctl, key_text(x), x->key.len, &attr);
@@ -365,6 +405,24 @@ static int import_entry(struct importing *x, struct archive_entry *e)
 
 /* ---- the archive ---- */
 
+/* Standard input: a pipe may be silent for longer than a session lives. */
+static la_ssize_t read_stdin(struct archive *a, void *ctx, const void **bytes)
+{
+	struct importing *x = ctx;
+	ssize_t n;
+
+	do {
+		ctl_wait_readable(x->ctl, STDIN_FILENO);
+		if (ctl_interrupted())
+			return 0;
+		n = read(STDIN_FILENO, x->block, sizeof(x->block));
+	} while (n < 0 && (errno == EINTR || errno == EAGAIN));
+	if (n < 0)
+		archive_set_error(a, errno, "standard input");
+	*bytes = x->block;
+	return n;
+}
+
 /* Files of a directory that have several names are links to the first. */
 static int each_entry(struct importing *x, bool tar)
 {
@@ -409,7 +467,7 @@ static int open_source(struct importing *x, const char *path, bool tar)
 		(void)archive_read_support_filter_all(x->in);
 		(void)archive_read_support_format_tar(x->in);
 		rc = strcmp(path, "-") == 0
-		             ? archive_read_open_fd(x->in, STDIN_FILENO, READ_BLOCK_BYTES)
+		             ? archive_read_open(x->in, x, NULL, read_stdin, NULL)
 		             : archive_read_open_filename(x->in, path, READ_BLOCK_BYTES);
 	}
 	return rc == ARCHIVE_OK ? CTL_DONE : archive_failed(x);
@@ -417,13 +475,17 @@ static int open_source(struct importing *x, const char *path, bool tar)
 
 int archive_import(struct ctl *ctl, const char *path, const char *key, struct archive_counts *c)
 {
-	struct importing x = {.ctl = ctl, .counts = c, .source = path};
+	static struct importing x;
 	bool tar = archive_is_tar(path);
 	int here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* the shell stays where it is */
 	struct fs_attr root;
 	uint64_t ino;
 	int status, rc;
 
+	memset(&x, 0, sizeof(x));
+	x.ctl = ctl;
+	x.counts = c;
+	x.source = path;
 	*c = (struct archive_counts){0};
 	key += key[0] == '/';
 	buf_init(&x.key);

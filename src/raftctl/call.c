@@ -23,6 +23,8 @@ void ctl_start(struct ctl *ctl, struct ctl_call *call, const struct fs_op *op)
 {
 	buf_init(&call->data);
 	call->done = false;
+	uv_update_time(
+	        ctl->loop); /* the time allowed begins now, whatever was done since the last turn */
 	call->req = client_submit(ctl->client, op, ctl->timeout_ms, on_result, call);
 }
 

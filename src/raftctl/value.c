@@ -1,6 +1,6 @@
 /* Values of any size. One operation carries up to 1 MiB; larger ones are read in pieces of one
  * version, and written beside their key and then renamed over it, so that nobody ever sees half of
- * one. */
+ * one. Holes stay holes both ways. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +14,8 @@
 #define READ_WINDOW  4u /* pieces under way */
 #define WRITE_WINDOW 8u
 
+#define SPARSE_BYTES_MIN 65536 /* below, holes are not worth a file beside the key */
+
 /* ---- getting ---- */
 
 static int here(struct rfs_err *err, const char *what)
@@ -22,50 +24,47 @@ static int here(struct rfs_err *err, const char *what)
 	                   rfs_strerror(errno != 0 ? -errno : -EIO));
 }
 
-static void start_read(struct ctl *ctl, struct ctl_call *call, const struct fs_attr *attr,
-                       uint64_t offset)
+static uint64_t piece_at(uint64_t offset, uint64_t end)
 {
-	uint64_t left = attr->size - offset;
-	struct fs_op op = {.kind = FS_OP_READ,
-	                   .ino = attr->ino,
-	                   .offset = offset,
-	                   .size = left < FS_READ_BYTES_MAX ? left : FS_READ_BYTES_MAX};
-
-	ctl_start(ctl, call, &op);
+	return end - offset < FS_READ_BYTES_MAX ? end - offset : FS_READ_BYTES_MAX;
 }
 
-/* Wait for the piece at `offset`, which must be of the version that `attr` is of. */
-static int finish_read(struct ctl *ctl, struct ctl_call *call, const struct fs_attr *attr,
-                       uint64_t offset)
+/* Wait for an answer about the version that `attr` is of. */
+static int finish_read(struct ctl *ctl, struct ctl_call *call, const struct fs_attr *attr)
 {
-	uint64_t left = attr->size - offset;
 	int rc = ctl_wait(ctl, call);
 
 	/* The file is gone or another one: so the key has changed. */
 	if (rc == -ENOENT || rc == -ESTALE)
 		return -EAGAIN;
-	if (rc == 0 && (!call->result.has_attr || call->result.attr.version != attr->version ||
-	                call->data.len != (left < FS_READ_BYTES_MAX ? left : FS_READ_BYTES_MAX)))
+	if (rc == 0 && (!call->result.has_attr || call->result.attr.version != attr->version))
 		return -EAGAIN;
 	return rc;
 }
 
-static int read_rest(struct ctl *ctl, struct ctl_value *v, uint64_t have, struct rfs_err *err)
+/* All bytes from `from` to `end`. */
+static int read_range(struct ctl *ctl, struct ctl_value *v, uint64_t from, uint64_t end,
+                      struct rfs_err *err)
 {
+	struct fs_op op = {.kind = FS_OP_READ, .ino = v->attr.ino, .offset = from};
 	struct ctl_call calls[READ_WINDOW] = {0};
-	uint64_t asked = have, got = have;
 	size_t head = 0, tail = 0;
+	uint64_t got = from;
 	int rc = 0;
 
-	while (got < v->attr.size && rc == 0) {
+	if (fseeko(v->file, (off_t)from, SEEK_SET) != 0)
+		return here(err, "temporary file");
+	while (got < end && rc == 0) {
 		struct ctl_call *call = &calls[tail % READ_WINDOW];
 
-		while (asked < v->attr.size && head - tail < READ_WINDOW) {
-			start_read(ctl, &calls[head++ % READ_WINDOW], &v->attr, asked);
-			asked += v->attr.size - asked < FS_READ_BYTES_MAX ? v->attr.size - asked
-			                                                  : FS_READ_BYTES_MAX;
+		while (op.offset < end && head - tail < READ_WINDOW) {
+			op.size = piece_at(op.offset, end);
+			ctl_start(ctl, &calls[head++ % READ_WINDOW], &op);
+			op.offset += op.size;
 		}
-		rc = finish_read(ctl, call, &v->attr, got);
+		rc = finish_read(ctl, call, &v->attr);
+		if (rc == 0 && call->data.len != piece_at(got, end))
+			rc = -EAGAIN;
 		if (rc == 0 &&
 		    fwrite(call->data.data, 1, call->data.len, v->file) != call->data.len)
 			rc = here(err, "temporary file");
@@ -76,6 +75,61 @@ static int read_rest(struct ctl *ctl, struct ctl_value *v, uint64_t have, struct
 	for (size_t i = 0; i < READ_WINDOW; i++)
 		ctl_call_end(&calls[i]);
 	return rc;
+}
+
+/* Where a hole, or without FS_F_HOLE data, begins at or behind `from`; the file's size if none does. */
+static int find(struct ctl *ctl, const struct fs_attr *attr, uint64_t from, uint32_t flags,
+                uint64_t *at)
+{
+	const struct fs_op op = {
+	        .kind = FS_OP_SEEK, .ino = attr->ino, .offset = from, .flags = flags};
+	struct ctl_call call = {0};
+	int rc;
+
+	ctl_start(ctl, &call, &op);
+	rc = finish_read(ctl, &call, attr);
+	*at = rc == 0 ? call.result.value : attr->size;
+	if (rc == -EOPNOTSUPP) { /* an older cluster: all of it is data */
+		*at = flags == 0 ? from : attr->size;
+		rc = 0;
+	}
+	ctl_call_end(&call);
+	return rc == -ENXIO ? 0 : rc;
+}
+
+static int is_same_version(struct ctl *ctl, const struct fs_attr *attr)
+{
+	const struct fs_op op = {.kind = FS_OP_GETATTR, .ino = attr->ino};
+	struct ctl_call call = {0};
+	int rc;
+
+	ctl_start(ctl, &call, &op);
+	rc = finish_read(ctl, &call, attr);
+	ctl_call_end(&call);
+	return rc;
+}
+
+/* Holes stay holes in the temporary file. */
+static int read_rest(struct ctl *ctl, struct ctl_value *v, uint64_t have, struct rfs_err *err)
+{
+	uint64_t end = have;
+	int rc = 0;
+
+	while (rc == 0 && end < v->attr.size) {
+		uint64_t begin;
+
+		rc = find(ctl, &v->attr, end, 0, &begin);
+		end = v->attr.size;
+		if (rc != 0 || begin >= v->attr.size)
+			break;
+		rc = find(ctl, &v->attr, begin, FS_F_HOLE, &end);
+		if (rc == 0)
+			rc = read_range(ctl, v, begin, end, err);
+	}
+	if (rc == 0 &&
+	    (fflush(v->file) != 0 || ftruncate(fileno(v->file), (off_t)v->attr.size) != 0))
+		return here(err, "temporary file");
+	return rc != 0 ? rc : is_same_version(ctl, &v->attr); /* nobody has looked at the holes */
 }
 
 int ctl_value_finish(struct ctl *ctl, struct ctl_call *get, struct ctl_value *v,
@@ -103,8 +157,6 @@ int ctl_value_finish(struct ctl *ctl, struct ctl_call *get, struct ctl_value *v,
 		rc = here(err, "temporary file");
 	else
 		rc = read_rest(ctl, v, get->data.len, err);
-	if (rc == 0 && fflush(v->file) != 0)
-		rc = here(err, "temporary file");
 	if (rc != 0)
 		ctl_value_free(v);
 	return rc;
@@ -407,7 +459,62 @@ static int stream_rest(struct upload *u, int fd, uint8_t *piece, struct rfs_err 
 	return rc;
 }
 
-static int put_large(struct ctl *ctl, const char *key, int fd, uint8_t *piece,
+/* All bytes of the file from `from` to `end`. */
+static int stream_range(struct stream *st, struct fs_op *op, int fd, uint64_t from, uint64_t end,
+                        struct rfs_err *err)
+{
+	uint8_t *piece = mem_alloc(FS_WRITE_BYTES_MAX);
+	int rc = 0;
+
+	op->data = piece;
+	if (lseek(fd, (off_t)from, SEEK_SET) < 0)
+		rc = here(err, "the file");
+	for (op->offset = from; rc == 0 && op->offset < end; op->offset += op->data_len) {
+		uint64_t left = end - op->offset;
+		ssize_t n = read_full(st->ctl, fd, piece,
+		                      left < FS_WRITE_BYTES_MAX ? left : FS_WRITE_BYTES_MAX, err);
+
+		rc = n < 0 ? (int)n : 0;
+		op->data_len = n > 0 ? (uint32_t)n : 0;
+		if (rc != 0 || n == 0)
+			break;
+		if (st->head - st->tail == WRITE_WINDOW)
+			rc = stream_wait_oldest(st);
+		if (rc == 0)
+			ctl_start(st->ctl, &st->calls[st->head++ % WRITE_WINDOW], op);
+	}
+	free(piece);
+	return rc;
+}
+
+/* What is data in the file, and nothing of its holes. */
+static int stream_sparse(struct upload *u, int fd, uint64_t size, struct rfs_err *err)
+{
+	struct fs_op op = {.kind = FS_OP_WRITE, .ino = u->ino};
+	const struct fs_op extend = {
+	        .kind = FS_OP_SETATTR, .ino = u->ino, .valid = FS_SET_SIZE, .size = size};
+	struct stream st = {.ctl = u->ctl};
+	off_t begin, end = 0;
+	uint64_t index;
+	int rc = change(u, &extend, &index);
+
+	while (rc == 0 && (begin = lseek(fd, end, SEEK_DATA)) >= 0) {
+		end = lseek(fd, begin, SEEK_HOLE);
+		if (end < 0)
+			rc = here(err, "the file");
+		else
+			rc = stream_range(&st, &op, fd, (uint64_t)begin, (uint64_t)end, err);
+	}
+	if (rc == 0 && errno != ENXIO)
+		rc = here(err, "the file");
+	while (rc == 0 && st.tail < st.head)
+		rc = stream_wait_oldest(&st);
+	for (size_t i = 0; i < WRITE_WINDOW; i++)
+		ctl_call_end(&st.calls[i]);
+	return rc;
+}
+
+static int put_large(struct ctl *ctl, const char *key, int fd, uint8_t *piece, uint64_t sparse_size,
                      struct ctl_condition *only_if, uint64_t *index, struct rfs_err *err)
 {
 	struct upload u = {.ctl = ctl, .key = key, .only_if = only_if};
@@ -415,9 +522,10 @@ static int put_large(struct ctl *ctl, const char *key, int fd, uint8_t *piece,
 
 	if (rc != 0)
 		return rc;
-	rc = begin(&u, piece, FS_WRITE_BYTES_MAX);
+	rc = begin(&u, piece, sparse_size > 0 ? 0 : FS_WRITE_BYTES_MAX);
 	if (rc == 0)
-		rc = stream_rest(&u, fd, piece, err);
+		rc = sparse_size > 0 ? stream_sparse(&u, fd, sparse_size, err)
+		                     : stream_rest(&u, fd, piece, err);
 	rc = rc != 0 ? not_yet(rc) : replace(&u, index);
 	if (rc != 0 && rc != RFS_EUNKNOWN && rc != RFS_ESESSION)
 		discard(&u);
@@ -425,20 +533,35 @@ static int put_large(struct ctl *ctl, const char *key, int fd, uint8_t *piece,
 	return rc;
 }
 
+/* The size of a file with holes that are worth keeping, which nobody has read from yet; else 0. */
+static uint64_t sparse_size_of(int fd)
+{
+	struct stat st;
+	off_t hole;
+
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size < SPARSE_BYTES_MIN ||
+	    lseek(fd, 0, SEEK_CUR) != 0)
+		return 0;
+	hole = lseek(fd, 0, SEEK_HOLE);
+	(void)lseek(fd, 0, SEEK_SET);
+	return hole >= 0 && hole < st.st_size ? (uint64_t)st.st_size : 0;
+}
+
 int ctl_value_put_fd(struct ctl *ctl, const char *key, int fd, struct ctl_condition *only_if,
                      uint64_t *index, struct rfs_err *err)
 {
 	/* One byte more than an operation carries, to know whether there is more. */
 	uint8_t *piece = mem_alloc(FS_WRITE_BYTES_MAX + 1);
-	ssize_t n = read_full(ctl, fd, piece, FS_WRITE_BYTES_MAX + 1, err);
+	uint64_t sparse_size = sparse_size_of(fd);
+	ssize_t n = sparse_size > 0 ? 0 : read_full(ctl, fd, piece, FS_WRITE_BYTES_MAX + 1, err);
 	int rc;
 
 	if (n < 0)
 		rc = (int)n;
-	else if ((size_t)n <= FS_WRITE_BYTES_MAX)
+	else if (sparse_size == 0 && (size_t)n <= FS_WRITE_BYTES_MAX)
 		rc = ctl_value_put(ctl, key, piece, (size_t)n, only_if, index);
 	else
-		rc = put_large(ctl, key, fd, piece, only_if, index, err);
+		rc = put_large(ctl, key, fd, piece, sparse_size, only_if, index, err);
 	free(piece);
 	return rc;
 }
