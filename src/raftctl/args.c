@@ -244,10 +244,15 @@ int ctl_args_parse(struct ctl_args *a, int argc, char **argv, struct rfs_err *er
 	rc = take_all(&p, at);
 	/* `raftctl help COMMAND` is `raftctl COMMAND --help` */
 	if (rc == 0 && at != 0 && a->command == NULL) {
+		const char *topic = a->n_operands > 0 ? a->operands[0] : "help";
+
 		a->help = true;
-		a->command = a->n_operands > 0 ? ctl_command_by_name(a->operands[0]) : NULL;
-		if (a->n_operands > 0 && a->command == NULL)
-			return rfs_err_set(err, -EINVAL, "no command named %s", a->operands[0]);
+		a->command = ctl_command_by_name(topic);
+		if (a->command == NULL && strcmp(topic, "help") != 0)
+			return rfs_err_set(err, -EINVAL, "no command named %s", topic);
+		if (a->n_operands > 1)
+			return rfs_err_set(err, -EINVAL,
+			                   "too many arguments; usage: raftctl help [COMMAND]");
 	}
 	if (p.implied && (rc != 0 || a->help))
 		a->command = NULL;

@@ -123,9 +123,10 @@ void shell_look(struct shell *sh)
 
 /* ---- one line ---- */
 
-static bool is_word(const struct words *w, const char *text)
+/* The words that are the shell's own. */
+static bool is_quit(const char *word)
 {
-	return w->n == 1 && strcmp(w->at[0], text) == 0;
+	return strcmp(word, "quit") == 0 || strcmp(word, "exit") == 0;
 }
 
 static void help(const struct ctl_command *command)
@@ -169,14 +170,30 @@ static int run_args(struct shell *sh, struct ctl_args *args)
 	return status;
 }
 
+static const char quit_help[] = "usage: quit\n\nleave the shell, as do exit and Ctrl-D.\n";
+
+static int run_quit(struct shell *sh, const struct words *w)
+{
+	if (w->n > 1 && strcmp(w->at[1], "--help") == 0) {
+		(void)fputs(quit_help, stdout);
+		return CTL_DONE;
+	}
+	if (w->n > 1)
+		return ctl_error(CTL_USAGE, "too many arguments; usage: %s", w->at[0]);
+	sh->ended = true;
+	return CTL_DONE;
+}
+
 static int run_words(struct shell *sh, struct words *w)
 {
 	char *argv[SHELL_WORDS_MAX + 2] = {"raftctl"};
 	struct ctl_args args;
 	struct rfs_err err = {0};
 
-	if (is_word(w, "quit") || is_word(w, "exit")) {
-		sh->ended = true;
+	if (is_quit(w->at[0]))
+		return run_quit(sh, w);
+	if (w->n == 2 && strcmp(w->at[0], "help") == 0 && is_quit(w->at[1])) {
+		(void)fputs(quit_help, stdout);
 		return CTL_DONE;
 	}
 	memcpy(argv + 1, w->at, w->n * sizeof(*argv));

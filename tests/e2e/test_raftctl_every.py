@@ -141,6 +141,24 @@ connect 127.0.0.1 0 | HOST PORT
 shell x | too many
 """
 
+# What is the shell's own: lines, their exit code, and what is printed, or for an error a word of it.
+SHELL = [
+    ("help", 0, r"usage: raftctl (.|\n)*commands:(.|\n)*help \[COMMAND\], quit(.|\n)*"),
+    ("help help", 0, r"usage: raftctl (.|\n)*commands:(.|\n)*"),
+    ("help get", 0, r"usage: raftctl .* get KEY\n(.|\n)*"),
+    ("help quit", 0, r"usage: quit\n(.|\n)*"),
+    ("quit --help", 0, r"usage: quit\n(.|\n)*"),
+    ("quit", 0, ""),
+    ("exit", 0, ""),
+    ("help frob", 2, "no command named frob"),
+    ("help get set", 2, "too many"),
+    ("help quit x", 2, "quit"),
+    ("help --frob", 2, "--frob"),
+    ("quit x", 2, "usage: quit"),
+    ("quit --json", 2, "usage: quit"),
+    ("exit 0", 2, "usage: exit"),
+]
+
 NO_CLUSTER = ("check", "config", "cluster", "restore", "demo", "recover", "connect", "shell") # need none, or find it themselves
 
 
@@ -215,6 +233,7 @@ def test_wrong_arguments_are_refused_with_2_and_named(env):
     rows = [line.split(" | ") for line in WRONG.strip().splitlines()]
     rows += [(f"{c} --frobnicate", "--frobnicate") for c in commands(env)] # an option that there is not
     rows += [(f"{c} {' '.join('x' * 17)}", "too many") for c in commands(env)]
+    rows += [("help frob", "frob"), ("help get set", "too many"), ("help --frob", "--frob"), ("quit", "quit"), ("frob", "frob")]
     rows += [(f"{option} leader", option) for option in ("--timeout 0", "--timeout x", "--endpoint x", "--endpoint 127.0.0.1:0", "--frobnicate")]
     with cluster:
         def try_one(row):
@@ -226,6 +245,20 @@ def test_wrong_arguments_are_refused_with_2_and_named(env):
             check(text_of(done).startswith("raftctl: "), f"raftctl {args} does not say who speaks: {text_of(done)}")
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(try_one, rows))
+
+
+def test_the_shells_own_words(env):
+    for line, code, text in SHELL:
+        done = run([program("raftctl"), "--endpoint", "127.0.0.1:1"], env.dir, data=f"{line}\nhelp set\n".encode()) # without a node
+        out, err = done.stdout.decode(), done.stderr.decode()
+        equal(done.returncode, code, f"exit code of '{line}': {text_of(done)}")
+        if code == 0:
+            went_on = out.endswith(run([program("raftctl"), "help", "set"], env.dir).stdout.decode())
+            equal(went_on, line not in ("quit", "exit"), f"whether the shell went on behind '{line}'")
+            check(re.fullmatch(text, out) and not err, f"'{line}' said {out!r} {err!r}")
+        else:
+            equal(out, "", f"standard output of '{line}'")
+            check(err.startswith("raftctl: line 1: ") and text in err, f"'{line}' said {err!r}")
 
 
 @limit(120)
