@@ -2,7 +2,7 @@
 # Runs the test tiers and closes with one line that counts everything: "N passed, N failed".
 # usage: scripts/test.sh [unit] [golden] [sim] [e2e]     (all of them without arguments)
 # environment (set by the Makefile): B build directory, RAFTFS_BIN directory of the programs, MODE
-# E2E_JOBS: end-to-end tests at a time (2: most of their time is waiting)
+# E2E_JOBS: end-to-end tests at a time (3 on two cores: much of their time is waiting)
 set -u
 cd "$(dirname "$0")/.." || exit 1
 B=${B:-build/release}
@@ -64,7 +64,7 @@ for tier in "$@"; do
 		run_counting known-bugs tests/mutants/known-bugs.sh --check
 		;;
 	sim) run_counting sim "$B/simulator" ${SIM_SEEDS:+--seeds "$SIM_SEEDS"} --quick ;;
-	e2e) run_counting e2e /usr/bin/python3 tests/e2e/run.py -j "${E2E_JOBS:-2}" ;;
+	e2e) run_counting e2e /usr/bin/python3 tests/e2e/run.py -j "${E2E_JOBS:-3}" ;;
 	*)
 		echo "scripts/test.sh: no tier named $tier" >&2
 		exit 2
