@@ -76,7 +76,8 @@ static void put_state(struct node *n, struct buf *b)
 	expo_gauge(b, "raftfs_inodes", "Files, directories and links.", counts.inodes);
 	expo_gauge(b, "raftfs_file_bytes", "Sum of the sizes of all files.", counts.bytes);
 	expo_gauge(b, "raftfs_contents_to_free",
-	           "Large files that are gone and not freed as a whole yet.", freeing.contents);
+	           "Large files that are gone or were cut, and not freed as a whole yet.",
+	           freeing.contents);
 	expo_counter(b, "raftfs_chunks_freed_total", "Pieces of files freed since the start.",
 	             freeing.chunks);
 	expo_gauge(b, "raftfs_chunks_freed_by_one_change_max", "The most by one entry of the log.",

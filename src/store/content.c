@@ -1,13 +1,15 @@
-/* The chunks under a content's number, and the contents that are nobody's any more.
+/* The chunks under a content's number, and those that are nobody's any more: whole contents, and what stands behind the
+ * end of a file that was cut, where the file does not look.
  *
- * To take a record away it must be read, for the digest. So a large content is not freed by the command that lets go
- * of it, behind which everything would wait: its number goes into a queue, and commands take it away bit by bit,
+ * To take a record away it must be read, for the digest. So they are not freed by the command that lets go of them,
+ * behind which everything would wait: the content's number goes into a queue, and commands take them away bit by bit,
  * those that a leader makes for it (TRIM) and, a little, all others. A command frees STORE_FREED_MAX chunks at most.
  *
  * The highest number is freed first, so that what stands in the records is the whole of the queue: every node frees
  * the same at the same entry, whenever it was started. */
 #include "store_priv.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../base/check.h"
@@ -15,8 +17,8 @@
 
 struct freeing {
 	uint64_t content;
-	uint64_t next; /* the chunks below are gone */
 	uint64_t weight;
+	struct record_freeing r;
 };
 
 struct store_freeings {
@@ -91,12 +93,24 @@ static size_t place_of(const struct store_freeings *q, uint64_t content)
 	return low;
 }
 
-bool store_content_is_freed(const struct store *s, uint64_t content)
+static struct freeing *find(const struct store *s, uint64_t content)
 {
-	const struct store_freeings *q = s->freeings;
+	struct store_freeings *q = s->freeings;
 	size_t i = place_of(q, content);
 
-	return i < q->n && q->at[i].content == content;
+	return i < q->n && q->at[i].content == content ? &q->at[i] : NULL;
+}
+
+bool store_content_is_freed(const struct store *s, uint64_t content)
+{
+	return find(s, content) != NULL;
+}
+
+uint64_t store_content_tail(const struct store *s, uint64_t content)
+{
+	const struct freeing *f = find(s, content);
+
+	return f != NULL ? f->r.next : UINT64_MAX;
 }
 
 static int save(struct store *s, struct freeing *f)
@@ -104,7 +118,7 @@ static int save(struct store *s, struct freeing *f)
 	struct record_key k = record_key_freeing(f->content);
 
 	buf_clear(&s->rec);
-	record_put_freeing(&s->rec, f->next);
+	record_put_freeing(&s->rec, &f->r);
 	return store_state_put(s, &k, (struct engine_bytes){s->rec.data, s->rec.len}, f->weight,
 	                       &f->weight);
 }
@@ -119,26 +133,70 @@ static void insert(struct store_freeings *q, const struct freeing *f)
 	q->n++;
 }
 
+/* Its chunks from `next` on wait; `ino`: the file that has those below, or 0. */
+static int put(struct store *s, uint64_t content, uint64_t ino, uint64_t next)
+{
+	struct freeing *old = find(s, content), f = {.content = content};
+
+	if (old == NULL)
+		insert(s->freeings, &f);
+	old = find(s, content);
+	old->r = (struct record_freeing){.next = next, .ino = ino};
+	return save(s, old);
+}
+
+bool store_content_goes_at_once(const struct store *s, uint64_t chunks)
+{
+	return s->version < STORE_FREEING_VERSION ||
+	       (chunks <= s->freed_at_once && s->freed + chunks <= s->freed_max);
+}
+
 int store_content_free(struct store *s, uint64_t content, uint64_t chunks)
 {
-	struct freeing f = {.content = content};
+	const struct freeing *f = find(s, content);
 	struct store_dropped gone;
-	bool at_once = chunks <= s->freed_at_once && s->freed + chunks <= s->freed_max;
 
-	if (at_once || s->version < STORE_FREEING_VERSION)
-		return store_content_drop(s, content, 0, UINT64_MAX, UINT64_MAX, &gone);
-	if (store_content_is_freed(s, content))
+	if (f != NULL && f->r.ino == 0)
 		return store_fail(s, RFS_ECORRUPT, "content %llu is let go of twice",
 		                  (unsigned long long)content);
-	if (save(s, &f) != 0)
-		return STORE_FAILED;
-	insert(s->freeings, &f);
-	return 0;
+	if (f == NULL && store_content_goes_at_once(s, chunks))
+		return store_content_drop(s, content, 0, UINT64_MAX, UINT64_MAX, &gone);
+	return put(s, content, 0, 0);
+}
+
+int store_content_cut(struct store *s, uint64_t content, uint64_t ino, uint64_t from)
+{
+	return put(s, content, ino, from);
+}
+
+int store_content_give(struct store *s, uint64_t content, uint64_t ino)
+{
+	struct freeing *f = find(s, content);
+
+	if (f == NULL || f->r.ino == 0)
+		return 0;
+	f->r.ino = ino;
+	return save(s, f);
 }
 
 uint64_t store_content_number(struct store *s, uint64_t ino)
 {
 	return store_content_is_freed(s, ino) ? s->m.next_ino++ : ino;
+}
+
+/* The file that was cut has so many blocks less. */
+static int take_blocks(struct store *s, const struct freeing *f, uint64_t blocks)
+{
+	struct record_key k = record_key_freeing(f->content);
+	struct store_inode n;
+	int rc = store_inode_load(s, f->r.ino, -ENOENT, &n);
+
+	if (rc == -ENOENT || (rc == 0 && n.content != f->content))
+		return store_fail_record(s, record_key_bytes(&k), "not of the file that it says");
+	if (rc != 0)
+		return STORE_FAILED;
+	n.attr.blocks -= blocks;
+	return store_inode_save(s, &n);
 }
 
 /* A piece of the last one; it leaves the queue once nothing more is found. */
@@ -149,9 +207,10 @@ static int free_piece(struct store *s, uint64_t most)
 	struct record_key k = record_key_freeing(f->content);
 	struct store_dropped gone;
 
-	if (store_content_drop(s, f->content, f->next, UINT64_MAX, most, &gone) != 0)
+	if (store_content_drop(s, f->content, f->r.next, UINT64_MAX, most, &gone) != 0 ||
+	    (f->r.ino != 0 && take_blocks(s, f, gone.blocks) != 0))
 		return STORE_FAILED;
-	f->next = gone.next;
+	f->r.next = gone.next;
 	if (gone.chunks == most)
 		return save(s, f);
 	q->n--;
@@ -188,7 +247,7 @@ int store_content_load_all(struct store *s)
 		struct freeing f = {.content = w.key.first,
 		                    .weight = store_weight(w.key_bytes, w.value)};
 
-		bad = record_get_freeing(w.value, &f.next);
+		bad = record_get_freeing(w.value, &f.r);
 		if (bad != NULL) {
 			rc = store_fail_record(s, w.key_bytes, bad);
 			break;

@@ -88,12 +88,9 @@ static uint64_t chunks_at_most(const struct store_inode *n, uint64_t from)
 }
 
 /* It needs its chunks no longer. */
-static int let_go(struct store *s, struct store_inode *n)
+static int let_go(struct store *s, const struct store_inode *n)
 {
-	uint64_t content = n->content;
-
-	n->content = n->attr.ino;
-	return store_content_free(s, content, chunks_at_most(n, 0));
+	return store_content_free(s, n->content, chunks_at_most(n, 0));
 }
 
 int store_file_clear(struct store *s, struct store_inode *n)
@@ -157,7 +154,7 @@ static int copy_chunks(struct store *s, struct store_inode *n, uint64_t from, ui
 	return 0;
 }
 
-/* Where little stays of much, that is copied, so that the rest need not go at once. */
+/* Where little stays of much, that is copied: then nothing waits behind its end, should it grow. */
 static int cut_off(struct store *s, struct store_inode *n, uint64_t keep)
 {
 	struct store_inode was = *n;
@@ -171,19 +168,32 @@ static int cut(struct store *s, struct store_inode *n, uint64_t size)
 {
 	uint64_t chunk = size / STORE_CHUNK_BYTES, keep = chunks_of(size);
 	size_t rest = size % STORE_CHUNK_BYTES;
-	bool many = chunks_at_most(n, keep) > s->freed_at_once && keep <= s->freed_max;
 	struct piece old;
 	int rc;
 
-	if (many && s->version >= STORE_FREEING_VERSION)
+	if (store_content_goes_at_once(s, chunks_at_most(n, keep)))
+		rc = drop_chunks(s, n, keep, chunks_of(n->attr.size));
+	else if (keep <= s->freed_max)
 		rc = cut_off(s, n, keep);
 	else
-		rc = drop_chunks(s, n, keep, UINT64_MAX);
+		rc = store_content_cut(s, n->content, n->attr.ino, keep);
 	if (rc != 0 || rest == 0)
 		return rc;
 	if (chunk_load(s, n->content, chunk, &old) != 0)
 		return STORE_FAILED;
 	return old.len > rest ? chunk_store(s, n, chunk, s->chunk.data, rest, &old) : 0;
+}
+
+/* A large file becomes longer: what still waits where it did not look comes first. */
+static int grow(struct store *s, struct store_inode *n, uint64_t size)
+{
+	uint64_t from = store_content_tail(s, n->content), upto = chunks_of(size);
+
+	if (from >= upto)
+		return 0;
+	return drop_chunks(s, n, from, upto) != 0
+	               ? STORE_FAILED
+	               : store_content_cut(s, n->content, n->attr.ino, upto);
 }
 
 int store_file_resize(struct store *s, struct store_inode *n, uint64_t size)
@@ -201,12 +211,14 @@ int store_file_resize(struct store *s, struct store_inode *n, uint64_t size)
 		rc = move_out(s, n);
 	} else if (size < old) {
 		rc = cut(s, n, size);
+	} else {
+		rc = grow(s, n, size);
 	}
 	set_size(s, n, size);
 	return rc;
 }
 
-void store_file_swap(struct store *s, struct store_inode *a, struct store_inode *b)
+int store_file_swap(struct store *s, struct store_inode *a, struct store_inode *b)
 {
 	struct store_inode was = *a;
 
@@ -214,6 +226,9 @@ void store_file_swap(struct store *s, struct store_inode *a, struct store_inode 
 	store_quota_count(s, b->quota, 0, (int64_t)(a->attr.size - b->attr.size));
 	take_bytes(a, b);
 	take_bytes(b, &was);
+	if (store_content_give(s, a->content, a->attr.ino) != 0)
+		return STORE_FAILED;
+	return store_content_give(s, b->content, b->attr.ino);
 }
 
 /* ---- write and read ---- */
@@ -387,7 +402,7 @@ int store_file_seek(struct store *s, const struct store_inode *n, uint64_t offse
 		return 0;
 	if (seek_chunk(s, n->content, offset / STORE_CHUNK_BYTES, hole, &chunk) != 0)
 		return STORE_FAILED;
-	if (chunk == UINT64_MAX)
+	if (chunk >= chunks_of(n->attr.size))
 		return hole ? 0 : -ENXIO;
 	start = chunk * STORE_CHUNK_BYTES;
 	*found = start > offset ? start : offset;

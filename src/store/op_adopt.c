@@ -101,9 +101,7 @@ static int copy_ranges(struct store *s, const struct fs_op *op, struct store_ino
 static int adopt(struct store *s, const struct fs_op *op, struct store_inode *from,
                  struct store_inode *to, const struct adoption *a)
 {
-	if (a->swap)
-		store_file_swap(s, from, to);
-	else if (copy_ranges(s, op, from, to, a) != 0)
+	if ((a->swap ? store_file_swap(s, from, to) : copy_ranges(s, op, from, to, a)) != 0)
 		return STORE_FAILED;
 	rfs_check(to->attr.size == a->size);
 	if (store_orphan_forget(s, op->ino2) != 0 || store_inode_free(s, from) != 0)

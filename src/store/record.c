@@ -294,17 +294,19 @@ const char *record_get_linger(struct engine_bytes v, struct record_linger *l)
 
 /* ---- F ---- */
 
-void record_put_freeing(struct buf *b, uint64_t next)
+void record_put_freeing(struct buf *b, const struct record_freeing *f)
 {
-	buf_put_u64(b, next);
+	buf_put_u64(b, f->next);
+	buf_put_u64(b, f->ino);
 }
 
-const char *record_get_freeing(struct engine_bytes v, uint64_t *next)
+const char *record_get_freeing(struct engine_bytes v, struct record_freeing *f)
 {
 	struct reader r = reader_of(v.p, v.len);
 
-	*next = reader_u64(&r);
-	return r.bad || reader_left(&r) != 0 ? "wrong length" : NULL;
+	f->next = reader_u64(&r);
+	f->ino = reader_u64(&r);
+	return v.len == RECORD_FREEING_BYTES ? NULL : "wrong length";
 }
 
 /* ---- C ---- */

@@ -146,9 +146,13 @@ struct record_linger {
 void record_put_linger(struct buf *b, const struct record_linger *l);
 const char *record_get_linger(struct engine_bytes v, struct record_linger *l);
 
-/* A content that is nobody's, of which the chunks below `next` are gone. */
-void record_put_freeing(struct buf *b, uint64_t next);
-const char *record_get_freeing(struct engine_bytes v, uint64_t *next);
+#define RECORD_FREEING_BYTES 16u
+struct record_freeing {
+	uint64_t next; /* chunks from here on are nobody's; those below are gone … */
+	uint64_t ino;  /* … or this file's, which was cut; 0: the whole content is nobody's */
+};
+void record_put_freeing(struct buf *b, const struct record_freeing *f);
+const char *record_get_freeing(struct engine_bytes v, struct record_freeing *f);
 
 enum record_lock_flag {
 	RECORD_LOCK_BYTES = 1u << 0,  /* of a range; else of the whole file */

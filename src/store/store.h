@@ -181,7 +181,7 @@ uint64_t store_lingering(const struct store *s);
 bool store_has_to_free(const struct store *s, uint64_t time_ns);
 
 struct store_freeing {
-	uint64_t contents; /* of large files that are gone and not freed as a whole yet */
+	uint64_t contents; /* of large files that are gone or were cut, not freed yet */
 	uint64_t chunks,
 	        chunks_most; /* freed since the store was opened, and the most by one entry */
 };

@@ -199,7 +199,7 @@ int store_file_read(struct store *s, const struct store_inode *n, uint64_t offse
                     struct buf *out);
 int store_file_clear(struct store *s, struct store_inode *n); /* its chunks are nobody's */
 /* Exchange the bytes of two files; chunks stay where they are. */
-void store_file_swap(struct store *s, struct store_inode *a, struct store_inode *b);
+int store_file_swap(struct store *s, struct store_inode *a, struct store_inode *b);
 /* Make `len` bytes from `offset` on read as zeros, within the size; whole pieces become holes. */
 int store_file_zero(struct store *s, struct store_inode *n, uint64_t offset, uint64_t len);
 /* Where data, or a hole, begins at or behind `offset`, which lies within the size; the end of the file is a hole.
@@ -219,7 +219,15 @@ int store_content_drop(struct store *s, uint64_t content, uint64_t from, uint64_
                        uint64_t most, struct store_dropped *gone);
 /* A content of at most `chunks` is nobody's any more: it goes now if that is little, else bit by bit. */
 int store_content_free(struct store *s, uint64_t content, uint64_t chunks);
-bool store_content_is_freed(const struct store *s, uint64_t content); /* it waits for that */
+bool store_content_goes_at_once(const struct store *s, uint64_t chunks); /* so few */
+/* The file `ino`, whose content it is, does not look at its chunks from number `from` on any more: they wait to be
+ * freed, and count among its blocks until then. */
+int store_content_cut(struct store *s, uint64_t content, uint64_t ino, uint64_t from);
+uint64_t store_content_tail(const struct store *s, uint64_t content); /* that number; UINT64_MAX */
+/* It is another file's now, with what waits behind its end. */
+int store_content_give(struct store *s, uint64_t content, uint64_t ino);
+bool store_content_is_freed(const struct store *s,
+                            uint64_t content); /* some of it waits for that */
 /* The number for the first chunks of a file that has none: its own, if nothing waits under it. */
 uint64_t store_content_number(struct store *s, uint64_t ino);
 /* Free up to `most` chunks of what waits, within what this command may. */

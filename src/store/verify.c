@@ -24,7 +24,9 @@ struct seen {
 	uint64_t names_in, dirs_in;
 	/* from the chunks under its number, and whose content they are */
 	uint64_t chunk_blocks, chunk_first, chunk_end, content_of;
-	bool freeing;     /* or they are nobody's */
+	bool freeing;     /* some of them are nobody's: */
+	uint64_t tail;    /* those from here on … */
+	uint64_t tail_of; /* … and this file has those below, if any */
 	uint64_t orphans; /* or lingering */
 	bool below_root;
 	UT_hash_handle hh;
@@ -140,17 +142,20 @@ static const char *see_chunk(struct verify *v, const struct store_walk *w)
 static const char *see_freeing(struct verify *v, const struct store_walk *w)
 {
 	struct seen *n = seen_of(v, w->key.first);
-	uint64_t next;
-	const char *bad = record_get_freeing(w->value, &next);
+	struct record_freeing f;
+	const char *bad = record_get_freeing(w->value, &f);
 
 	if (bad != NULL)
 		return bad;
 	n->freeing = true;
+	n->tail = f.next;
+	n->tail_of = f.ino;
 	v->freeings++;
 	if (w->key.first >= v->s->m.next_ino || !store_content_is_freed(v->s, w->key.first))
 		return "a content that memory does not know";
-	return n->chunk_end > 0 && n->chunk_first < next ? "chunks where they are said to be gone"
-	                                                 : NULL;
+	return f.ino == 0 && n->chunk_end > 0 && n->chunk_first < f.next
+	               ? "chunks where they are said to be gone"
+	               : NULL;
 }
 
 /* Ordinals of a hash have no gap and do not end with a placeholder. */
@@ -337,20 +342,43 @@ static bool has_chunks(const struct seen *n)
 	return n->known && S_ISREG(n->attr.mode) && !record_is_inline(n->attr.mode, n->attr.size);
 }
 
+/* Behind the end of a file that was cut there are chunks only from where its content's record says. */
+static const char *check_tail(struct verify *v, const struct seen *n, const struct seen *c)
+{
+	struct record_key prefix = record_prefix_of(RECORD_CHUNK, c->ino),
+	                  from = record_key_chunk(c->ino, n->attr.size / STORE_CHUNK_BYTES);
+	const char *bad = NULL;
+	struct store_walk w;
+
+	if (c->tail < (n->attr.size + STORE_CHUNK_BYTES - 1) / STORE_CHUNK_BYTES)
+		return "its content is being freed";
+	store_walk_open(v->s, &w, &prefix, &from);
+	while (bad == NULL && store_walk_next(v->s, &w) > 0 && w.key.second < c->tail)
+		if (w.key.second * STORE_CHUNK_BYTES + w.value.len > n->attr.size)
+			bad = "there are chunks beyond the size";
+	store_walk_close(v->s, &w);
+	return bad;
+}
+
 /* Chunks stand under a file's own number or under that of a file that is gone, and are one file's. */
 static const char *check_content(struct verify *v, struct seen *n)
 {
 	struct seen *c = seen_of(v, n->content);
+	const char *bad = NULL;
 
 	if (n->content >= v->s->m.next_ino || (c != n && c->known))
 		return "its content is under a number that nobody left it";
-	if (c->freeing)
+	if (c->freeing && c->tail_of != n->ino)
 		return "its content is being freed";
 	if (c->content_of != 0)
 		return "its content is another inode's, too";
 	c->content_of = n->ino;
-	if (c->chunk_end > n->attr.size)
-		return "there are chunks beyond the size";
+	if (c->freeing)
+		bad = check_tail(v, n, c);
+	else if (c->chunk_end > n->attr.size)
+		bad = "there are chunks beyond the size";
+	if (bad != NULL)
+		return bad;
 	return n->attr.blocks == c->chunk_blocks ? NULL : "the number of blocks is wrong";
 }
 
@@ -396,6 +424,8 @@ static const char *check_file(const struct seen *n)
 
 static const char *check_inode(const struct seen *n)
 {
+	if (n->tail_of != 0 && n->tail_of != n->content_of)
+		return "what is being freed under its number is not of the file that it says";
 	if (n->chunk_end > 0 && n->content_of == 0 && !n->freeing)
 		return "there are chunks under its number, and no file has them";
 	if (!n->known)

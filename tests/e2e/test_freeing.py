@@ -71,15 +71,16 @@ def test_others_go_on_while_a_large_file_is_freed(env):
     with cluster:
         a, b = cluster.mount("a"), cluster.mount("b")
         closing = cluster.mount("closing", "commit=close")
-        for way, act, left in (("removed", lambda: os.unlink(a / "big"), None),
-                               ("cut off", lambda: os.truncate(a / "big", 0), b""),
-                               ("written over", lambda: (a / "big").write_bytes(b"new"), b"new"),
-                               ("replaced", lambda: replace(closing, "big"), b"n" * 8 * MIB)):
+        for way, act, gone, left in (("removed", lambda: os.unlink(a / "big"), SIZE, None),
+                                     ("cut off", lambda: os.truncate(a / "big", 0), SIZE, b""),
+                                     ("cut in two", lambda: os.truncate(a / "big", 10 * MIB), SIZE - 10, b"o" * 10 * MIB),
+                                     ("written over", lambda: (a / "big").write_bytes(b"new"), SIZE, b"new"),
+                                     ("replaced", lambda: replace(closing, "big"), SIZE, b"n" * 8 * MIB)):
             fill(a / "big", SIZE)
             before = freed(ports)
             with Small(b / "small") as small:
                 act()
-                wait_freed(ports, before, SIZE)
+                wait_freed(ports, before, gone)
                 env.note(f"{way}: {small.written} small writes meanwhile")
             check(small.error is None and small.written > 0, f"a small write meanwhile: {small.error}")
             equal((b / "small").read_text(), str(small.written), "what was written last")

@@ -246,6 +246,7 @@ static void lower_limits(struct store *s, unsigned seed)
 {
 	s->freed_max = 1 + seed % 3;
 	s->freed_at_once = seed % 2;
+	s->freed_beside = seed < 3 ? 0 : 1;
 }
 
 static void reopen(unsigned seed)

@@ -292,16 +292,133 @@ START_TEST(test_where_little_stays_that_is_copied)
 }
 END_TEST
 
-START_TEST(test_where_little_goes_or_much_stays_nothing_waits)
+START_TEST(test_where_little_goes_it_goes_at_once)
 {
 	uint64_t f = filled("f", 'o', LARGE);
 
 	ck_assert_int_eq(kit_resize(&k, f, LARGE - AT_ONCE * STORE_CHUNK_BYTES), 0);
 	ck_assert_uint_eq(count(RECORD_FREEING), 0);
-	ck_assert_int_eq(kit_resize(&k, f, (MAX + 1) * STORE_CHUNK_BYTES), 0);
-	ck_assert_uint_eq(count(RECORD_FREEING), 0);
-	ck_assert_uint_eq(count(RECORD_CHUNK), MAX + 1);
-	assert_bytes(f, 0, 'o', (MAX + 1) * STORE_CHUNK_BYTES);
+	ck_assert_uint_eq(count(RECORD_CHUNK), CHUNKS - AT_ONCE);
+}
+END_TEST
+
+/* ---- where much stays, the rest waits behind its end ---- */
+
+#define STAYS (MAX + 1)
+#define CUT   (STAYS * STORE_CHUNK_BYTES - 1000)
+
+static uint64_t cut_file(const char *name)
+{
+	uint64_t f = filled(name, 'o', LARGE);
+
+	ck_assert_int_eq(kit_resize(&k, f, CUT), 0);
+	ck_assert_uint_eq(count(RECORD_FREEING), 1);
+	ck_assert_uint_eq(content_of(f), f);
+	kit_verify(&k);
+	return f;
+}
+
+static int seek(uint64_t f, uint64_t offset, uint32_t flags)
+{
+	return kit_read(
+	        &k,
+	        &(struct fs_op){.kind = FS_OP_SEEK, .ino = f, .offset = offset, .flags = flags});
+}
+
+START_TEST(test_what_waits_behind_the_end_is_not_seen_and_goes)
+{
+	uint64_t f = cut_file("f");
+
+	ck_assert_uint_eq(bytes(), CUT);
+	assert_bytes(f, 0, 'o', CUT);
+	ck_assert_int_eq(kit_pread(&k, f, 0, LARGE), 0);
+	ck_assert_uint_eq(k.res.data_len, CUT);
+	ck_assert_uint_eq(kit_attr(&k, f).blocks, CHUNKS * 32 - 1); /* as long as it is there */
+	ck_assert_int_eq(kit_do(&k, &(struct fs_op){.kind = FS_OP_FALLOCATE,
+	                                            .ino = f,
+	                                            .mode = FS_FALLOC_PUNCH,
+	                                            .offset = 3 * STORE_CHUNK_BYTES,
+	                                            .size = LARGE}),
+	                 0);
+	ck_assert_int_eq(seek(f, 3 * STORE_CHUNK_BYTES, 0), -ENXIO);
+	ck_assert_int_eq(seek(f, 0, FS_F_HOLE), 0);
+	ck_assert_uint_eq(k.res.value, 3 * STORE_CHUNK_BYTES);
+	kit_verify(&k);
+	free_all();
+	ck_assert_uint_eq(kit_attr(&k, f).blocks, 3 * 32);
+	ck_assert_uint_eq(count(RECORD_CHUNK), 3);
+}
+END_TEST
+
+START_TEST(test_it_does_not_come_back_when_the_file_grows)
+{
+	uint64_t f = cut_file("f"), sizes[] = {CUT + 1, CUT + STORE_CHUNK_BYTES, LARGE, 2 * LARGE};
+
+	if (_i % 2 == 0)
+		other_command();
+	ck_assert_int_eq(_i < 4 ? kit_resize(&k, f, sizes[_i / 2])
+	                        : kit_write(&k, f, sizes[_i / 2] - 1, "", 1),
+	                 0);
+	kit_verify(&k);
+	assert_bytes(f, 0, 'o', CUT);
+	assert_bytes(f, CUT, 0, (size_t)sizes[_i / 2] - CUT);
+	fill(f, 'n', LARGE);
+	kit_verify(&k);
+	k.s->freed_most = 0; /* what it grew over went at once */
+	free_all();
+	assert_bytes(f, 0, 'n', LARGE);
+}
+END_TEST
+
+START_TEST(test_it_is_cut_again)
+{
+	uint64_t f = filled("f", 'o', LARGE);
+
+	k.s->freed_max = 1;
+	ck_assert_int_eq(kit_resize(&k, f, 8 * STORE_CHUNK_BYTES), 0);
+	ck_assert_int_eq(kit_resize(&k, f, 5 * STORE_CHUNK_BYTES + 1), 0);
+	ck_assert_int_eq(kit_resize(&k, f, 2 * STORE_CHUNK_BYTES), 0);
+	ck_assert_uint_eq(count(RECORD_FREEING), 1);
+	kit_verify(&k);
+	assert_bytes(f, 0, 'o', 2 * STORE_CHUNK_BYTES);
+	free_all();
+	ck_assert_uint_eq(count(RECORD_CHUNK), 2);
+	ck_assert_uint_eq(kit_attr(&k, f).blocks, 64);
+}
+END_TEST
+
+START_TEST(test_it_waits_with_the_rest_when_that_goes)
+{
+	uint64_t f = cut_file("f");
+
+	let_go(f, (enum way)_i);
+	ck_assert_uint_eq(count(RECORD_FREEING), 1);
+	kit_verify(&k);
+	free_all();
+	ck_assert_uint_eq(count(RECORD_CHUNK), _i == REPLACED ? AT_ONCE : 0);
+}
+END_TEST
+
+START_TEST(test_it_goes_with_the_content_to_another_file)
+{
+	struct fs_op op = {.kind = FS_OP_ADOPT, .flags = FS_F_TRUNC};
+
+	op.ino = cut_file("f");
+	free_all();
+	ck_assert_int_eq(kit_do(&k, &(struct fs_op){.kind = FS_OP_MKNOD,
+	                                            .parent = ROOT,
+	                                            .mode = S_IFREG | 0600,
+	                                            .flags = FS_F_TMPFILE}),
+	                 0);
+	op.ino2 = k.res.attr.ino;
+	fill(op.ino2, 'n', LARGE);
+	ck_assert_int_eq(kit_resize(&k, op.ino2, CUT), 0);
+	ck_assert_int_eq(kit_do(&k, &op), 0);
+	ck_assert_uint_eq(content_of(op.ino), op.ino2);
+	kit_verify(&k);
+	free_all();
+	assert_bytes(op.ino, 0, 'n', CUT);
+	ck_assert_uint_eq(count(RECORD_CHUNK), STAYS);
 }
 END_TEST
 
@@ -485,19 +602,31 @@ START_TEST(test_verify_finds_contents_that_are_not_nobodys)
 	                                    "wrong length",
 	                                    "chunks where they are said to be gone",
 	                                    "no file has them",
-	                                    "contents to be freed"};
-	uint64_t f = filled("f", 'o', LARGE), g = filled("g", 'o', LARGE), zero = 0;
+	                                    "contents to be freed",
+	                                    "beyond the size",
+	                                    "is being freed",
+	                                    "its content is being freed",
+	                                    "its content is being freed",
+	                                    "not of the file that it says"};
+	static const uint8_t zero[RECORD_FREEING_BYTES];
+	uint64_t g = filled("g", 'o', LARGE), cut = filled("c", 'o', LARGE),
+	         f = filled("f", 'o', LARGE);
 
 	ck_assert_int_eq(kit_resize(&k, f, 0), 0);
-	other_command();
+	ck_assert_int_eq(kit_resize(&k, cut, CUT), 0);
 	kit_verify(&k);
 	switch (_i) {
 	case 0: ck_assert_int_eq(store_content_free(k.s, g, CHUNKS), 0); break;
-	case 1: put_record(record_key_freeing(99), &zero, 8); break;
+	case 1: put_record(record_key_freeing(99), zero, sizeof(zero)); break;
 	case 2: ck_assert_int_eq(store_content_free(k.s, k.s->m.next_ino, CHUNKS), 0); break;
-	case 3: put_record(record_key_freeing(99), &zero, 7); break;
+	case 3: put_record(record_key_freeing(99), zero, sizeof(zero) - 1); break;
 	case 4: put_record(record_key_chunk(f, 0), "x", 1); break;
 	case 5: put_record(record_key_chunk(ROOT, 0), "x", 1); break;
+	case 7: ck_assert_int_eq(store_content_cut(k.s, cut, cut, CHUNKS - 1), 0); break;
+	case 8: ck_assert_int_eq(store_content_cut(k.s, cut, cut, STAYS - 1), 0); break;
+	case 9: ck_assert_int_eq(store_content_give(k.s, cut, g), 0); break;
+	case 10: ck_assert_int_eq(store_content_cut(k.s, g, f, CHUNKS), 0); break;
+	case 11: ck_assert_int_eq(store_content_cut(k.s, k.s->m.next_ino++, g, CHUNKS), 0); break;
 	default: {
 		struct record_key key = record_key_freeing(f);
 		struct engine_bytes v;
@@ -548,14 +677,19 @@ int main(void)
 	tcase_add_test(tc, test_a_file_goes_on_under_another_number);
 	tcase_add_test(tc, test_in_one_command_it_is_cut_off_and_large_again);
 	tcase_add_loop_test(tc, test_where_little_stays_that_is_copied, 0, 4);
-	tcase_add_test(tc, test_where_little_goes_or_much_stays_nothing_waits);
+	tcase_add_test(tc, test_where_little_goes_it_goes_at_once);
+	tcase_add_test(tc, test_what_waits_behind_the_end_is_not_seen_and_goes);
+	tcase_add_loop_test(tc, test_it_does_not_come_back_when_the_file_grows, 0, 8);
+	tcase_add_test(tc, test_it_is_cut_again);
+	tcase_add_loop_test(tc, test_it_waits_with_the_rest_when_that_goes, 0, WAYS);
+	tcase_add_test(tc, test_it_goes_with_the_content_to_another_file);
 	tcase_add_test(tc, test_one_command_frees_no_more_than_it_may);
 	tcase_add_test(tc, test_so_do_many_files_that_go_together);
 	tcase_add_test(tc, test_who_brings_more_frees_more);
 	tcase_add_test(tc, test_it_is_known_that_something_is_to_be_freed);
 	tcase_add_test(tc, test_a_node_built_from_a_snapshot_in_between_does_the_same);
 	tcase_add_test(tc, test_version_1_frees_at_once);
-	tcase_add_loop_test(tc, test_verify_finds_contents_that_are_not_nobodys, 0, 7);
+	tcase_add_loop_test(tc, test_verify_finds_contents_that_are_not_nobodys, 0, 12);
 	tcase_add_test(tc, test_a_content_is_let_go_of_once);
 	suite_add_tcase(s, tc);
 	return kit_run(s);
