@@ -41,7 +41,7 @@ CFLAGS   := -std=c11 -pthread $(WARN) $(MODE_FLAGS)
 CXXFLAGS := -std=c++17 -Wall -Wextra -Werror $(MODE_FLAGS)
 LDFLAGS  := -pthread $(MODE_FLAGS) -Wl,--as-needed $(EXTRA_LDFLAGS)
 LDLIBS   := -luv -lprotobuf-c -lrocksdb -lisal -lxxhash -lfuse3 -ljansson -ledit -lncursesw -ltinfo \
-	    -lmicrohttpd -larchive -lm -lstdc++
+	    -lmicrohttpd -larchive -lssl -lcrypto -lm -lstdc++
 TESTLIBS := -lcheck -lsubunit -lm -lrt
 
 # ---- what is built from what ----

@@ -15,13 +15,14 @@ may_include() { # FOLDER
 	wal) echo "base metrics wal" ;;
 	raft | store) echo "base $1" ;;
 	wire) echo "base raft store wire" ;;
-	net) echo "base wire net" ;;
-	config) echo "base vendor config" ;;
-	client) echo "base wire net config client" ;;
-	node) echo "base metrics raft wal store wire net config node" ;;
-	raftd) echo "base wire config client node raftd" ;;
-	raftctl) echo "base metrics raft wal store config wire client raftctl" ;; # raft, wal, store: offline commands
-	fuse) echo "base config wire client fuse" ;;
+	tls) echo "base tls" ;;
+	net) echo "base wire tls net" ;;
+	config) echo "base vendor tls config" ;;
+	client) echo "base wire tls net config client" ;;
+	node) echo "base metrics raft wal store wire tls net config node" ;;
+	raftd) echo "base wire tls config client node raftd" ;;
+	raftctl) echo "base metrics raft wal store tls config wire client raftctl" ;; # raft, wal, store: offline commands
+	fuse) echo "base tls config wire client fuse" ;;
 	esac
 }
 layers() {
