@@ -16,6 +16,10 @@
 #define KEEPALIVE_S    10u
 #define UNACKED_MS_MAX 10000u
 
+/* Records on their way from the socket to OpenSSL, which keeps what is no whole record: of one
+ * connection, and only during the read callback. */
+static _Thread_local char records[IN_FIRST_BYTES];
+
 static struct net_conn *conn_of(void *data)
 {
 	struct net_conn *c = data;
@@ -59,6 +63,7 @@ static void conn_on_timer(uv_timer_t *timer)
 	switch (c->state) {
 	case CONN_LOOKUP: doing = "looking up its name"; break;
 	case CONN_CONNECTING: doing = "connecting"; break;
+	case CONN_HANDSHAKE: doing = "waiting for its side of the TLS handshake"; break;
 	case CONN_HELLO: doing = "waiting for its hello"; break;
 	case CONN_REFUSING: doing = "refusing it"; break;
 	case CONN_READY:
@@ -72,6 +77,7 @@ static void conn_free(struct net_conn *c)
 {
 	if (c->listener != NULL)
 		listener_forget(c);
+	tls_stream_free(c->tls);
 	buf_free(&c->in);
 	buf_free(&c->out);
 	buf_free(&c->sending);
@@ -100,6 +106,7 @@ void conn_end(struct net_conn *c, const struct rfs_err *why)
 		c->why = (struct rfs_err){0};
 	c->state = CONN_CLOSING;
 	dial_release(c);
+	listener_drop_young(c);
 	if (!c->tcp_closing)
 		uv_close((uv_handle_t *)&c->tcp, conn_on_handle_closed);
 	uv_close((uv_handle_t *)&c->timer, conn_on_handle_closed);
@@ -186,6 +193,10 @@ static void conn_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *b)
 	size_t room = c->in.cap - c->in.len;
 
 	(void)suggested;
+	if (c->tls != NULL) {
+		*b = uv_buf_init(records, sizeof(records));
+		return;
+	}
 	if (room < IN_ROOM_MIN) {
 		(void)buf_reserve(&c->in, c->in.cap == 0 ? IN_FIRST_BYTES : IN_ROOM_MIN);
 		room = c->in.cap - c->in.len;
@@ -196,9 +207,14 @@ static void conn_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *b)
 
 static void conn_on_eof(struct net_conn *c)
 {
+	if (c->state == CONN_HANDSHAKE && handshake_again(c))
+		return;
 	if (c->in.len > 0)
 		conn_fail(c, -EPIPE, "connection closed by the peer, %zu bytes into a frame",
 		          c->in.len);
+	else if (c->state == CONN_HANDSHAKE)
+		conn_fail(c, -EPIPE, "connection closed by the peer in the TLS handshake%s",
+		          c->heard ? "" : " (is TLS on there?)");
 	else if (c->state == CONN_HELLO)
 		conn_fail(c, -EPIPE, "connection closed by the peer before its hello");
 	else
@@ -209,21 +225,47 @@ static void conn_on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
 {
 	struct net_conn *c = conn_of(stream->data);
 
-	(void)b;
 	if (n > 0) {
 		c->heard = true;
-		c->in.len += (size_t)n;
 		if (c->limits->traffic != NULL)
 			c->limits->traffic->received += (uint64_t)n;
+		if (c->tls != NULL) {
+			conn_take_records(c, b->base, (size_t)n);
+			return;
+		}
+		c->in.len += (size_t)n;
+		if (c->state == CONN_HANDSHAKE)
+			handshake_go_on(c);
 		conn_take_frames(c);
 	} else if (n == UV_EOF) {
 		conn_on_eof(c);
-	} else if (n < 0) {
+	} else if (n < 0 && !(c->state == CONN_HANDSHAKE && handshake_again(c))) {
 		conn_fail(c, (int)n, "%s", rfs_strerror((int)n));
 	}
 }
 
-static void conn_read_on(struct net_conn *c)
+/* What was said before an end or a failure counts; and what OpenSSL has to answer goes out, an alert
+ * too. */
+void conn_take_records(struct net_conn *c, const void *p, size_t n)
+{
+	struct rfs_err err = {0};
+	int rc = tls_stream_take(c->tls, p, n, &c->in, &err);
+
+	if (rc != 0 && rc != -EPIPE)
+		buf_clear(&c->out); /* nothing but an alert can leave now */
+	if (tls_stream_out(c->tls)->len > 0)
+		conn_write_out(c);
+	if (c->state == CONN_HANDSHAKE && rc == 0)
+		handshake_go_on(c);
+	if (rc == 0 || rc == -EPIPE)
+		conn_take_frames(c);
+	if (rc == -EPIPE && c->state != CONN_CLOSING)
+		conn_on_eof(c);
+	else if (rc != 0)
+		conn_fail(c, rc, "%s", err.msg);
+}
+
+void conn_read_on(struct net_conn *c)
 {
 	int rc;
 
@@ -277,11 +319,23 @@ static void conn_set_options(struct net_conn *c)
 		                 sizeof(unacked_ms));
 }
 
+void conn_expect_hello(struct net_conn *c)
+{
+	listener_drop_young(c);
+	c->state = CONN_HELLO;
+	if (c->listener == NULL)
+		hello_send(c);
+}
+
 void conn_start(struct net_conn *c)
 {
-	c->state = CONN_HELLO;
 	conn_set_options(c);
-	conn_read_on(c);
+	if (c->self->tls != NULL && !c->plain)
+		handshake_begin(c);
+	else
+		conn_expect_hello(c);
+	if (c->state != CONN_CLOSING)
+		conn_read_on(c);
 }
 
 /* ---- writing ---- */
@@ -303,14 +357,14 @@ static void conn_count_sent(const struct net_conn *c, size_t n)
 }
 
 /* Give `out` to one uv_write, but for the `sent` bytes that the kernel has already. */
-static int conn_start_write(struct net_conn *c, size_t sent)
+static int conn_start_write(struct net_conn *c, struct buf *out, size_t sent)
 {
 	struct buf swap = c->sending;
 	uv_buf_t b;
 	int rc;
 
-	c->sending = c->out;
-	c->out = swap;
+	c->sending = *out;
+	*out = swap;
 	b.base = (char *)c->sending.data + sent;
 	b.len = c->sending.len - sent;
 	c->write.data = c;
@@ -328,28 +382,54 @@ static void conn_refused(struct net_conn *c)
 		conn_end(c, &c->why);
 }
 
+/* What is for the kernel: all that has gathered, under TLS as records. NULL: it has failed. */
+static struct buf *conn_seal(struct net_conn *c)
+{
+	struct rfs_err err = {0};
+	int rc;
+
+	if (c->tls == NULL)
+		return &c->out;
+	rc = tls_stream_seal(c->tls, &c->out, &err);
+	if (rc != 0) {
+		conn_fail(c, rc, "%s", err.msg);
+		return NULL;
+	}
+	if (c->out.cap > BUF_KEEP_BYTES)
+		buf_free(&c->out);
+	return tls_stream_out(c->tls);
+}
+
+static int conn_write(struct net_conn *c, struct buf *out)
+{
+	uv_buf_t b = {.base = (char *)out->data, .len = out->len};
+	int rc = uv_try_write((uv_stream_t *)&c->tcp, &b, 1);
+
+	if (rc > 0)
+		conn_count_sent(c, (size_t)rc);
+	if (rc >= 0 && (size_t)rc == out->len) {
+		buf_empty(out);
+		return 0;
+	}
+	if (rc < 0 && rc != UV_EAGAIN)
+		return rc;
+	return conn_start_write(c, out, rc > 0 ? (size_t)rc : 0);
+}
+
 void conn_write_out(struct net_conn *c)
 {
 	if (c->state == CONN_CLOSING) {
 		buf_clear(&c->out);
 		return;
 	}
-	if (!c->writing && c->out.len > 0) {
-		uv_buf_t b = {.base = (char *)c->out.data, .len = c->out.len};
-		int rc = uv_try_write((uv_stream_t *)&c->tcp, &b, 1);
+	if (!c->writing) {
+		struct buf *out = conn_seal(c);
+		int rc = out != NULL && out->len > 0 ? conn_write(c, out) : 0;
 
-		if (rc > 0)
-			conn_count_sent(c, (size_t)rc);
-		if (rc >= 0 && (size_t)rc == c->out.len) {
-			buf_empty(&c->out);
-			rc = 0;
-		} else if (rc >= 0 || rc == UV_EAGAIN) {
-			rc = conn_start_write(c, rc > 0 ? (size_t)rc : 0);
-		}
-		if (rc < 0) {
+		if (rc < 0)
 			conn_fail(c, rc, "%s", rfs_strerror(rc));
+		if (out == NULL || rc < 0)
 			return;
-		}
 	}
 	if (net_conn_queued(c) > c->limits->queue_bytes_max)
 		conn_fail(c, -ENOBUFS, "does not take what it is sent: %zu bytes wait, limit %zu",
@@ -386,7 +466,7 @@ void net_conn_flush(struct net_conn *c)
 
 size_t net_conn_queued(const struct net_conn *c)
 {
-	return c->out.len +
+	return c->out.len + (c->tls != NULL ? tls_stream_out(c->tls)->len : 0) +
 	       (c->writing ? uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp) : 0);
 }
 
@@ -422,6 +502,23 @@ const char *net_conn_peer_address(const struct net_conn *c)
 bool net_conn_is_ready(const struct net_conn *c)
 {
 	return c->state == CONN_READY;
+}
+
+enum cert_role net_conn_role(const struct net_conn *c)
+{
+	struct rfs_err none;
+
+	return c->tls != NULL ? tls_stream_peer(c->tls, &none)->role : CERT_NODE;
+}
+
+const char *net_conn_who(const struct net_conn *c)
+{
+	return c->who[0] != '\0' ? c->who : c->name;
+}
+
+bool net_conn_is_plain(const struct net_conn *c)
+{
+	return c->tls == NULL;
 }
 
 uint32_t net_conn_version(const struct net_conn *c)

@@ -43,15 +43,33 @@ static void dial_on_tcp_closed(uv_handle_t *handle)
 	c->tcp_closing = false;
 	rfs_check(uv_tcp_init(c->loop, &c->tcp) == 0);
 	c->tcp.data = c;
-	dial_try(c, c->address->ai_addr);
+	dial_try(c, (const struct sockaddr *)&c->again);
+}
+
+static void dial_anew(struct net_conn *c)
+{
+	c->tcp_closing = true;
+	uv_close((uv_handle_t *)&c->tcp, dial_on_tcp_closed);
+}
+
+void dial_again(struct net_conn *c)
+{
+	int len = sizeof(c->again);
+
+	c->state = CONN_CONNECTING;
+	c->reading = false;
+	if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&c->again, &len) == 0)
+		dial_anew(c);
+	else
+		conn_fail(c, -ECONNRESET, "%s", rfs_strerror(-ECONNRESET));
 }
 
 static void dial_failed(struct net_conn *c, int code)
 {
 	if (c->address != NULL && c->address->ai_next != NULL) {
 		c->address = c->address->ai_next;
-		c->tcp_closing = true;
-		uv_close((uv_handle_t *)&c->tcp, dial_on_tcp_closed);
+		memcpy(&c->again, c->address->ai_addr, c->address->ai_addrlen);
+		dial_anew(c);
 	} else {
 		conn_fail(c, code, "%s", rfs_strerror(code));
 	}
@@ -70,8 +88,6 @@ static void dial_on_connect(uv_connect_t *req, int status)
 	}
 	dial_release(c);
 	conn_start(c);
-	if (c->state == CONN_HELLO)
-		hello_send(c);
 }
 
 static void dial_try(struct net_conn *c, const struct sockaddr *addr)

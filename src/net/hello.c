@@ -68,14 +68,54 @@ static int judge_peer(const struct net_identity *self, uint64_t id, uint64_t inc
 	return self->judge(self->judge_ctx, id, incarnation, err);
 }
 
+/* ---- certificates ---- */
+
+static int judge_cluster(const struct net_conn *c, const struct cert_name *who, struct rfs_err *err)
+{
+	const struct cert_name *own = tls_context_name(c->self->tls);
+
+	if (strcmp(who->cluster, own->cluster) == 0)
+		return 0;
+	return rfs_err_set(err, RFS_EIDENTITY,
+	                   "this is cluster \"%s\", and the certificate of the caller of "
+	                   "cluster \"%s\"",
+	                   own->cluster, who->cluster);
+}
+
+/* Nobody is who its certificate does not say. */
+static int judge_caller(const struct net_conn *c, uint64_t node_id, struct rfs_err *err)
+{
+	const struct cert_name *who;
+	char text[CERT_URI_MAX];
+	int rc;
+
+	if (c->tls == NULL)
+		return 0;
+	who = tls_stream_peer(c->tls, err);
+	if (who == NULL)
+		return rfs_err_prefix(err, "the caller's certificate is refused");
+	rc = judge_cluster(c, who, err);
+	if (rc != 0 || node_id == 0 || (who->role == CERT_NODE && who->node_id == node_id))
+		return rc;
+	cert_name_describe(who, text);
+	return rfs_err_set(
+	        err, RFS_EIDENTITY,
+	        "the caller says that it is node %llu, and its certificate that it is %s",
+	        (unsigned long long)node_id, text);
+}
+
 /* ---- accepting side ---- */
 
 /* 0, or what stands against this peer, in words for the peer: "this" is we. */
-static int judge_hello(const struct net_identity *self, const struct wire_hello *h,
-                       uint32_t *version, struct rfs_err *err)
+static int judge_hello(const struct net_conn *c, const struct wire_hello *h, uint32_t *version,
+                       struct rfs_err *err)
 {
+	const struct net_identity *self = c->self;
 	const struct versions own = own_versions(self, h->node_id != 0);
+	int rc = judge_caller(c, h->node_id, err);
 
+	if (rc != 0)
+		return rc;
 	*version = common_version(own, (struct versions){h->version_min, h->version_max});
 	if (*version == 0 && own.min > WIRE_VERSION_MIN && h->version_max < own.min)
 		return rfs_err_set(err, RFS_EVERSION,
@@ -123,6 +163,21 @@ static void refuse(struct net_conn *c, const struct rfs_err *refusal)
 	answer(c, 0, refusal);
 }
 
+void hello_refuse_plain(struct net_conn *c)
+{
+	struct wire_hello_reply r = {.code = RFS_EIDENTITY};
+
+	conn_read_off(c);
+	(void)snprintf(r.text, sizeof(r.text),
+	               "this node takes connections under TLS alone: [tls] of its cluster file");
+	(void)rfs_err_set(&c->why, RFS_EIDENTITY, "%s: a plain connection, where TLS is required",
+	                  c->name);
+	listener_drop_young(c);
+	c->state = CONN_REFUSING;
+	wire_put_hello_reply(&c->out, &r);
+	conn_write_out(c);
+}
+
 static void take_hello(struct net_conn *c, const struct frame *f)
 {
 	struct rfs_err err = {0};
@@ -139,7 +194,7 @@ static void take_hello(struct net_conn *c, const struct frame *f)
 	}
 	make_printable(h.cluster);
 	make_printable(h.address);
-	if (judge_hello(c->self, &h, &version, &err) != 0) {
+	if (judge_hello(c, &h, &version, &err) != 0) {
 		refuse(c, &err);
 		return;
 	}
@@ -150,6 +205,15 @@ static void take_hello(struct net_conn *c, const struct frame *f)
 }
 
 /* ---- dialling side ---- */
+
+/* Whether the certificate of who was dialled, which was good enough for the handshake, is that of the
+ * node that answers. */
+static bool is_certified(const struct net_conn *c, uint64_t node_id)
+{
+	struct rfs_err none;
+
+	return c->tls == NULL || tls_stream_peer(c->tls, &none)->node_id == node_id;
+}
 
 static void take_reply(struct net_conn *c, const struct frame *f)
 {
@@ -179,6 +243,10 @@ static void take_reply(struct net_conn *c, const struct frame *f)
 	else if (c->to_node != 0 && r.node_id != c->to_node)
 		conn_fail(c, RFS_EIDENTITY, "is node %llu, not node %llu",
 		          (unsigned long long)r.node_id, (unsigned long long)c->to_node);
+	else if (!is_certified(c, r.node_id))
+		conn_fail(c, RFS_EIDENTITY,
+		          "says that it is node %llu, but its certificate does not",
+		          (unsigned long long)r.node_id);
 	else if (judge_peer(c->self, r.node_id, r.incarnation, &err) != 0)
 		conn_fail(c, err.code, "%s", err.msg);
 	else

@@ -18,6 +18,12 @@
 #define LOG_LINES_MAX 10u
 #define LOG_WINDOW_MS 10000u
 
+/* A handshake costs a node a tenth of a millisecond and more, and a caller, if he likes, nothing. In a
+ * turn of the loop hundreds may come, and between two turns nobody is heard and no heartbeat leaves:
+ * so only so many are begun in such a time, a quarter of it at most, and the others wait their turn. */
+#define SHAKES_MAX      16u
+#define SHAKE_WINDOW_MS 10u
+
 struct net_listener {
 	uint32_t magic;
 	uv_tcp_t tcp;
@@ -32,7 +38,15 @@ struct net_listener {
 	struct net_conn *conns; /* all accepted ones, until they are freed */
 	unsigned n_conns;
 
-	bool closing, closed; /* `closed`: the handle is gone */
+	/* Those in HANDSHAKE, the oldest first. */
+	struct net_conn *young;
+	unsigned n_young;
+	uv_timer_t shake_timer;
+	uint64_t shake_window_ms;
+	unsigned shakes;
+
+	bool closing;
+	unsigned handles; /* not yet closed */
 	void (*done)(void *ctx);
 	void *done_ctx;
 
@@ -78,7 +92,7 @@ static void listener_tell(struct net_listener *l, const struct net_conn *c)
 
 static void listener_maybe_free(struct net_listener *l)
 {
-	if (!l->closed || l->conns != NULL)
+	if (l->handles > 0 || l->conns != NULL)
 		return;
 	l->magic = 0;
 	l->done(l->done_ctx);
@@ -101,7 +115,7 @@ static void listener_on_closed(uv_handle_t *handle)
 	struct net_listener *l = handle->data;
 
 	RFS_MAGIC_CHECK(l, LISTENER_MAGIC);
-	l->closed = true;
+	l->handles--;
 	listener_maybe_free(l);
 }
 
@@ -113,8 +127,69 @@ void net_listener_close(struct net_listener *l, void (*done)(void *ctx), void *c
 	l->done = done;
 	l->done_ctx = ctx;
 	uv_close((uv_handle_t *)&l->tcp, listener_on_closed);
+	uv_close((uv_handle_t *)&l->shake_timer, listener_on_closed);
 	for (struct net_conn *c = l->conns; c != NULL; c = c->next)
 		conn_end(c, NULL);
+}
+
+/* ---- who has not said yet who it is ---- */
+
+void listener_add_young(struct net_conn *c)
+{
+	struct net_listener *l = c->listener;
+
+	c->young = true;
+	DL_APPEND2(l->young, c, young_prev, young_next);
+	l->n_young++;
+	/* Not the newcomer: then a few who never end would keep everybody else out. */
+	if (l->n_young > l->limits->handshakes_max)
+		conn_fail(l->young, RFS_EBUSYLIMIT,
+		          "no end of its TLS handshake, and %u others want to begin theirs",
+		          l->limits->handshakes_max);
+}
+
+void listener_drop_young(struct net_conn *c)
+{
+	if (!c->young)
+		return;
+	c->young = false;
+	DL_DELETE2(c->listener->young, c, young_prev, young_next);
+	c->listener->n_young--;
+}
+
+static void listener_on_shake(uv_timer_t *timer)
+{
+	struct net_listener *l = timer->data;
+	struct net_conn *c, *next;
+
+	RFS_MAGIC_CHECK(l, LISTENER_MAGIC);
+	DL_FOREACH_SAFE2(l->young, c, next, young_next)
+	{
+		if (!c->queued)
+			continue;
+		c->queued = false;
+		if (!listener_may_shake(c))
+			return;
+		handshake_accept(c);
+	}
+}
+
+bool listener_may_shake(struct net_conn *c)
+{
+	struct net_listener *l = c->listener;
+	uint64_t now_ms = uv_now(l->loop);
+
+	if (now_ms - l->shake_window_ms >= SHAKE_WINDOW_MS) {
+		l->shake_window_ms = now_ms;
+		l->shakes = 0;
+	}
+	c->queued = l->shakes >= SHAKES_MAX;
+	if (!c->queued)
+		l->shakes++;
+	else if (!uv_is_active((uv_handle_t *)&l->shake_timer))
+		rfs_check(uv_timer_start(&l->shake_timer, listener_on_shake, SHAKE_WINDOW_MS, 0) ==
+		          0);
+	return !c->queued;
 }
 
 /* ---- accepting ---- */
@@ -256,7 +331,9 @@ int net_listen(struct net_listener **out, uv_loop_t *loop, const struct net_iden
 	addr_name_of(host[0] != '\0' ? host : "0.0.0.0", l->port, l->name, sizeof(l->name));
 	/* The socket listens already: nothing can refuse here. */
 	rfs_check(uv_tcp_init(loop, &l->tcp) == 0);
-	l->tcp.data = l;
+	l->tcp.data = l->shake_timer.data = l;
+	rfs_check(uv_timer_init(loop, &l->shake_timer) == 0);
+	l->handles = 2;
 	rfs_check(uv_tcp_open(&l->tcp, fd) == 0);
 	rfs_check(uv_listen((uv_stream_t *)&l->tcp, BACKLOG, listener_on_connection) == 0);
 	*out = l;

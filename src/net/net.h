@@ -14,6 +14,7 @@
 #include <uv.h>
 #include "../base/buf.h"
 #include "../base/err.h"
+#include "../tls/context.h"
 #include "../wire/codec.h"
 #include "../wire/frame.h"
 
@@ -30,6 +31,12 @@ struct net_identity {
 	 * raised at any time and counts for hellos from then on. */
 	uint32_t version_max, peer_version_min;
 	char address[WIRE_TEXT_MAX]; /* a node: where others can dial it */
+	/* What connections are encrypted and peers known by; borrowed. NULL: plain TCP, and who says
+	 * that he is somebody is believed. With it:
+	 *   who is dialled must show a certificate of a node of our own certificate's cluster, and
+	 *   of the one that is meant; who dials, one of that cluster; and who says in its hello that
+	 *   it is a node, that node's. All else ends with RFS_EIDENTITY. */
+	struct tls_context *tls;
 	/* A word on the node at the other end, before it is answered or believed: 0, or a code with the
 	 * sentence that the peer is told. NULL: anybody. Not called for clients. */
 	int (*judge)(void *ctx, uint64_t peer_id, uint64_t peer_incarnation, struct rfs_err *err);
@@ -61,9 +68,12 @@ struct net_limits {
 	unsigned conns_max; /* accepted connections of a listener; beyond it they are closed at once
 	                     */
 	struct net_traffic *traffic; /* where bytes are counted; borrowed; NULL: nowhere */
+	/* Under TLS, accepted connections of a listener that have not shown yet who they are; beyond it
+	 * the one that has taken longest gives way. */
+	unsigned handshakes_max;
 };
 
-#define NET_LIMITS_DEFAULT ((struct net_limits){2000, 64u << 20, 4096, NULL})
+#define NET_LIMITS_DEFAULT ((struct net_limits){2000, 64u << 20, 4096, NULL, 256})
 
 /* Dial. `to_node` 0: whoever answers. Name lookup is asynchronous; every address of a name is
  * tried. The connection is valid at once, until on_close. Never fails here: failures come through
@@ -80,6 +90,11 @@ uint64_t net_conn_peer_id(const struct net_conn *c); /* after on_ready */
  * on_ready. */
 const char *net_conn_peer_address(const struct net_conn *c);
 bool net_conn_is_ready(const struct net_conn *c);
+/* What its certificate lets the peer do; everything (CERT_NODE) on a plain one. After on_ready. */
+enum cert_role net_conn_role(const struct net_conn *c);
+/* "client alice of cluster demo, 127.0.0.1:7001", for messages; on a plain one the address alone. */
+const char *net_conn_who(const struct net_conn *c);
+bool net_conn_is_plain(const struct net_conn *c); /* no TLS */
 /* What both ends speak, from on_ready on. Send nothing that came with a later version:
  * frame_version(), fs_op_protocol(). */
 uint32_t net_conn_version(const struct net_conn *c);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "../support/certs.h"
 #include "../support/netbed.h"
 
 static struct buf b;
@@ -19,6 +20,24 @@ static void teardown(void)
 {
 	bed_teardown();
 	buf_free(&b);
+}
+
+/* The same under TLS, for tests whose ends are both ours. */
+static void setup_tls(void)
+{
+	const char *dir;
+
+	certs_setup();
+	setup();
+	dir = certs_authority("stream", "demo");
+	bed.node.tls = certs_context(dir, certs_node(1));
+	bed.dialler.tls = certs_context(dir, certs_named(CERT_CLIENT, "alice"));
+}
+
+static void teardown_tls(void)
+{
+	teardown();
+	certs_teardown();
 }
 
 START_TEST(test_frames_leave_with_the_flush_and_arrive_in_order)
@@ -202,6 +221,26 @@ START_TEST(test_a_peer_that_does_not_read_is_given_up_at_the_limit)
 }
 END_TEST
 
+START_TEST(test_a_peer_that_takes_nothing_is_given_up_at_the_limit)
+{
+	struct end *d, *a;
+	uint32_t n = 0;
+
+	bed.limits.queue_bytes_max = 1u << 20;
+	bed_connect(&d, &a);
+	net_conn_pause(d->conn, true);
+	while (net_conn_is_ready(a->conn)) {
+		ck_assert_uint_lt(n, 1000);
+		bed_put_frame(net_conn_out(a->conn), n++, 64u << 10);
+		net_conn_flush(a->conn);
+		if (net_conn_is_ready(a->conn))
+			ck_assert_uint_le(net_conn_queued(a->conn), 1u << 20);
+	}
+	BED_UNTIL(a->closed == 1);
+	ck_assert_int_eq(a->why.code, -ENOBUFS);
+}
+END_TEST
+
 START_TEST(test_closing_inside_on_frame_lets_no_further_frame_through)
 {
 	struct end *d, *a;
@@ -305,7 +344,7 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("net_stream");
-	TCase *t = tcase_create("net_stream");
+	TCase *t = tcase_create("net_stream"), *tls = tcase_create("net_stream under TLS");
 	SRunner *sr = srunner_create(s);
 	int failed;
 
@@ -321,12 +360,23 @@ int main(void)
 	tcase_add_test(t, test_a_frame_cut_by_the_peers_end_is_told_as_such);
 	tcase_add_test(t, test_an_end_between_frames_is_told_as_such);
 	tcase_add_test(t, test_a_peer_that_does_not_read_is_given_up_at_the_limit);
+	tcase_add_test(t, test_a_peer_that_takes_nothing_is_given_up_at_the_limit);
 	tcase_add_test(t, test_closing_inside_on_frame_lets_no_further_frame_through);
 	tcase_add_test(t, test_a_paused_connection_delivers_the_rest_after_its_resume);
 	tcase_add_test(t, test_a_peer_that_leaves_while_paused_is_heard_to_its_end);
 	tcase_add_test(t, test_pausing_before_or_at_ready_holds_the_first_frame);
 	tcase_add_test(t, test_writing_to_a_peer_that_is_gone_ends_the_connection_not_the_process);
 	suite_add_tcase(s, t);
+	tcase_add_checked_fixture(tls, setup_tls, teardown_tls);
+	tcase_set_timeout(tls, 30);
+	tcase_add_test(tls, test_frames_leave_with_the_flush_and_arrive_in_order);
+	tcase_add_test(tls, test_frames_put_while_a_write_is_under_way_follow_it);
+	tcase_add_test(tls, test_large_frames_pass_both_ways_at_once);
+	tcase_add_test(tls, test_closing_inside_on_frame_lets_no_further_frame_through);
+	tcase_add_test(tls, test_a_paused_connection_delivers_the_rest_after_its_resume);
+	tcase_add_test(tls, test_pausing_before_or_at_ready_holds_the_first_frame);
+	tcase_add_test(tls, test_a_peer_that_takes_nothing_is_given_up_at_the_limit);
+	suite_add_tcase(s, tls);
 	srunner_run_all(sr, CK_ENV);
 	failed = srunner_ntests_failed(sr);
 	srunner_free(sr);
