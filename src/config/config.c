@@ -191,21 +191,21 @@ static int get_section(struct loader *l, const struct section *root, const char 
 
 /* ---- [cluster] ---- */
 
-/* The folder of the cluster file and `dir` below it. */
-static int place_data(struct loader *l, const char *dir, unsigned line)
+/* The folder of the cluster file and `path` below it. */
+static int place(struct loader *l, const char *path, unsigned line, const char *key,
+                 char out[CONFIG_PATH_MAX])
 {
 	size_t folder = (size_t)(strrchr(l->cfg.path, '/') - l->cfg.path);
 	int n;
 
-	while (strncmp(dir, "./", 2) == 0)
-		dir += 2 + strspn(dir + 2, "/");
-	if (dir[0] == '/')
-		n = snprintf(l->cfg.data_directory, CONFIG_PATH_MAX, "%s", dir);
+	while (strncmp(path, "./", 2) == 0)
+		path += 2 + strspn(path + 2, "/");
+	if (path[0] == '/')
+		n = snprintf(out, CONFIG_PATH_MAX, "%s", path);
 	else
-		n = snprintf(l->cfg.data_directory, CONFIG_PATH_MAX, "%.*s/%s", (int)folder,
-		             l->cfg.path, dir);
+		n = snprintf(out, CONFIG_PATH_MAX, "%.*s/%s", (int)folder, l->cfg.path, path);
 	if (n < 0 || n >= CONFIG_PATH_MAX)
-		return bad(l, line, "cluster.data_directory", "the path is too long");
+		return bad(l, line, key, "the path is too long");
 	return 0;
 }
 
@@ -241,7 +241,9 @@ static int load_cluster(struct loader *l, const struct section *root)
 	l->cfg.quota_bytes = (uint64_t)quota;
 	line = s.line;
 	rc = get_string(l, &s, "data_directory", CONFIG_PATH_MAX - 1, dir, &line);
-	return rc != 0 ? rc : place_data(l, dir[0] != '\0' ? dir : "data", line);
+	return rc != 0 ? rc
+	               : place(l, dir[0] != '\0' ? dir : "data", line, "cluster.data_directory",
+	                       l->cfg.data_directory);
 }
 
 /* ---- [raft] ---- */
@@ -354,6 +356,72 @@ static int load_debug(struct loader *l, const struct section *root)
 	if (rc == 0 && n != NULL)
 		rfs_check(toml_boolean(n, &l->cfg.allow_suspend));
 	return rc;
+}
+
+/* ---- [tls] ---- */
+
+static int get_path(struct loader *l, const struct section *s, const char *key,
+                    char out[CONFIG_PATH_MAX], unsigned *line)
+{
+	char path[CONFIG_PATH_MAX], name[128];
+	int rc = get_string(l, s, key, CONFIG_PATH_MAX - 1, path, line);
+
+	if (rc != 0 || path[0] == '\0')
+		return rc;
+	return place(l, path, *line, key_name(s, key, name), out);
+}
+
+/* Neither means anything without the other. */
+static int get_pair(struct loader *l, const struct section *s, const char *cert_key,
+                    char cert[CONFIG_PATH_MAX], const char *key_key, char key[CONFIG_PATH_MAX])
+{
+	unsigned cert_line = 0, key_line = 0;
+	char name[128];
+	int rc = get_path(l, s, cert_key, cert, &cert_line);
+
+	if (rc == 0)
+		rc = get_path(l, s, key_key, key, &key_line);
+	if (rc != 0 || (cert_line != 0) == (key_line != 0))
+		return rc;
+	if (key_line == 0)
+		return bad(l, cert_line, key_name(s, cert_key, name), "means nothing without %s",
+		           key_key);
+	return bad(l, key_line, key_name(s, key_key, name), "means nothing without %s", cert_key);
+}
+
+static int get_mode(struct loader *l, const struct section *s, bool *optional)
+{
+	char mode[16];
+	unsigned line = 0;
+	int rc = get_string(l, s, "mode", sizeof(mode) - 1, mode, &line);
+
+	*optional = strcmp(mode, "optional") == 0;
+	if (rc != 0 || mode[0] == '\0' || *optional || strcmp(mode, "required") == 0)
+		return rc;
+	return bad(l, line, "tls.mode", "must be \"required\" or \"optional\", is \"%s\"", mode);
+}
+
+static int load_tls(struct loader *l, const struct section *root)
+{
+	static const char *const known[] = {"ca",         "cert", "key", "client_cert",
+	                                    "client_key", "mode", NULL};
+	struct config_tls *tls = &l->cfg.tls;
+	struct section s;
+	unsigned line = 0;
+	int rc = get_section(l, root, "tls", known, &s);
+
+	if (rc != 0 || s.table == NULL)
+		return rc;
+	tls->on = true;
+	rc = get_path(l, &s, "ca", tls->ca, &line);
+	if (rc == 0 && tls->ca[0] == '\0')
+		return missing(l, &s, "ca", "ca = \"tls/ca.pem\"");
+	if (rc == 0)
+		rc = get_pair(l, &s, "cert", tls->cert, "key", tls->key);
+	if (rc == 0)
+		rc = get_pair(l, &s, "client_cert", tls->client_cert, "client_key",
+		              tls->client_key);
+	return rc != 0 ? rc : get_mode(l, &s, &tls->optional);
 }
 
 /* ---- [[node]] ---- */
@@ -498,7 +566,7 @@ static int load_nodes(struct loader *l, const struct section *root)
 static int load_root(struct loader *l, const struct toml_node *table)
 {
 	static const char *const known[] = {"cluster", "raft", "client", "log",
-	                                    "debug",   "node", NULL};
+	                                    "debug",   "tls",  "node",   NULL};
 	struct section root = {.table = table, .name = "", .line = 1};
 	int rc = check_keys(l, &root, known);
 
@@ -512,6 +580,8 @@ static int load_root(struct loader *l, const struct toml_node *table)
 		rc = load_log(l, &root);
 	if (rc == 0)
 		rc = load_debug(l, &root);
+	if (rc == 0)
+		rc = load_tls(l, &root);
 	if (rc == 0)
 		rc = load_nodes(l, &root);
 	return rc;

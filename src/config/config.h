@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include "../base/entry.h"
 #include "../base/err.h"
+#include "../tls/context.h"
 
 #define CONFIG_NODES_MAX 15
 #define CONFIG_NAME_MAX  63
@@ -22,6 +23,15 @@ struct config_node {
 	 * file says otherwise. */
 	char metrics_host[CONFIG_HOST_MAX + 1];
 	uint16_t metrics_port;
+};
+
+/* [tls]: absolute paths, of which `cert` and `key` may have "{id}" in them. "": not given. */
+struct config_tls {
+	bool on; /* the file has the table, or config_tls_override() was given an authority */
+	bool optional;
+	char ca[CONFIG_PATH_MAX];
+	char cert[CONFIG_PATH_MAX], key[CONFIG_PATH_MAX];               /* a node's */
+	char client_cert[CONFIG_PATH_MAX], client_key[CONFIG_PATH_MAX]; /* raftctl's and mounts' */
 };
 
 struct config {
@@ -40,6 +50,7 @@ struct config {
 	 * behind: the lesser of both. Defaults 32 MiB, 100000. */
 	uint64_t keep_bytes, keep_entries;
 	bool allow_suspend; /* [debug]; default false */
+	struct config_tls tls;
 	struct config_node nodes[CONFIG_NODES_MAX];
 	size_t n_nodes;
 };
@@ -63,6 +74,27 @@ void config_single(struct config *cfg, const char *dir, uint16_t port);
 
 /* $XDG_DATA_HOME/raftfs if that is set, else ~/.local/share/raftfs; for root /var/lib/raftfs. */
 int config_embedded_dir(char path[CONFIG_PATH_MAX], struct rfs_err *err);
+
+/* ---- tls.c ---- */
+
+/* Files that were named elsewhere than in the cluster file, by options or the environment; NULL: not.
+ */
+struct config_tls_given {
+	const char *ca, *cert, *key;
+};
+
+/* Put them in the place of the file's: `ca`, which turns TLS on, and client_cert and client_key. What
+ * `given` does not have is taken from $RAFTFS_CA, $RAFTFS_CERT and $RAFTFS_KEY, unless `cfg` is of a
+ * file without TLS. RFS_ECONFIG: a certificate without a key or an authority, or the other way
+ * round. */
+int config_tls_override(struct config *cfg, const struct config_tls_given *given,
+                        struct rfs_err *err);
+
+/* What node `id` shows to others, what a client shows; *out is NULL, without an error, where TLS is not
+ * on. Errors: RFS_ECONFIG, with the file's name, or what is missing in `cfg`. The caller frees. */
+int config_tls_node(const struct config *cfg, raft_id id, struct tls_context **out,
+                    struct rfs_err *err);
+int config_tls_client(const struct config *cfg, struct tls_context **out, struct rfs_err *err);
 
 /* NULL if the file has no such node. */
 const struct config_node *config_node_by_id(const struct config *cfg, raft_id id);

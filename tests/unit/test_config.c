@@ -510,6 +510,128 @@ START_TEST(test_every_address_of_a_host_can_be_listened_on_but_not_dialled)
 }
 END_TEST
 
+/* ---- [tls] ---- */
+
+#define TLS "[tls]\nca = \"ca.pem\"\n"
+
+START_TEST(test_tls_is_off_without_its_table)
+{
+	struct tls_context *t = (struct tls_context *)&cfg;
+
+	ck_assert_int_eq(load(NAMED NODE), 0);
+	ck_assert(!cfg.tls.on);
+	ck_assert_int_eq(config_tls_node(&cfg, 1, &t, &err), 0);
+	ck_assert_ptr_null(t);
+	ck_assert_int_eq(config_tls_client(&cfg, &t, &err), 0);
+	ck_assert_ptr_null(t);
+}
+END_TEST
+
+START_TEST(test_paths_of_tls_are_relative_to_the_cluster_file)
+{
+	char want[400];
+
+	ck_assert_msg(load(NAMED TLS
+	                   "cert = \"tls/node-{id}.pem\"\nkey = \"/k/{id}/{id}.key\"\n"
+	                   "client_cert = \"./c.pem\"\nclient_key = \"c.key\"\n" NODE) == 0,
+	              "%s", err.msg);
+	ck_assert(cfg.tls.on && !cfg.tls.optional);
+	(void)snprintf(want, sizeof(want), "%s/ca.pem", dir);
+	ck_assert_str_eq(cfg.tls.ca, want);
+	(void)snprintf(want, sizeof(want), "%s/tls/node-{id}.pem", dir);
+	ck_assert_str_eq(cfg.tls.cert, want);
+	ck_assert_str_eq(cfg.tls.key, "/k/{id}/{id}.key");
+	(void)snprintf(want, sizeof(want), "%s/c.pem", dir);
+	ck_assert_str_eq(cfg.tls.client_cert, want);
+	ck_assert_int_eq(load(NAMED TLS "mode = \"optional\"\n" NODE), 0);
+	ck_assert(cfg.tls.optional);
+	ck_assert_int_eq(load(NAMED TLS "mode = \"required\"\n" NODE), 0);
+	ck_assert(!cfg.tls.optional);
+}
+END_TEST
+
+START_TEST(test_slips_in_tls_are_named)
+{
+	static const struct {
+		const char *text;
+		unsigned line;
+		const char *key, *why;
+	} slips[] = {
+	        {NAMED "[tls]\n" NODE, 3, "tls.ca", "is missing"},
+	        {NAMED "tls = true\n" NODE, 3, "cluster.tls", "unknown key"},
+	        {NAMED TLS "cafile = \"x\"\n" NODE, 5, "tls.cafile", "unknown key; known here: ca"},
+	        {NAMED "[tls]\nca = 5\n" NODE, 4, "tls.ca", "must be a string"},
+	        {NAMED "[tls]\nca = \"\"\n" NODE, 4, "tls.ca", "must not be empty"},
+	        {NAMED TLS "cert = \"x\"\n" NODE, 5, "tls.cert", "means nothing without key"},
+	        {NAMED TLS "key = \"x\"\n" NODE, 5, "tls.key", "means nothing without cert"},
+	        {NAMED TLS "client_cert = \"x\"\n" NODE, 5, "tls.client_cert",
+	         "means nothing without client_key"},
+	        {NAMED TLS "client_key = \"x\"\n" NODE, 5, "tls.client_key",
+	         "means nothing without client_cert"},
+	        {NAMED TLS "mode = \"maybe\"\n" NODE, 5, "tls.mode",
+	         "must be \"required\" or \"optional\", is \"maybe\""},
+	        {NAMED TLS "mode = true\n" NODE, 5, "tls.mode", "must be a string"},
+	};
+
+	for (size_t i = 0; i < sizeof(slips) / sizeof(slips[0]); i++)
+		refused(slips[i].text, slips[i].line, slips[i].key, slips[i].why);
+}
+END_TEST
+
+START_TEST(test_files_of_tls_are_looked_for_under_the_nodes_id)
+{
+	struct tls_context *t;
+	char want[400];
+
+	ck_assert_int_eq(load(NAMED TLS NODE), 0);
+	put("ca.pem", "", 0);
+	ck_assert_int_eq(config_tls_node(&cfg, 7, &t, &err), RFS_ECONFIG);
+	ck_assert_ptr_nonnull(strstr(err.msg, "tls.cert and tls.key are missing"));
+	ck_assert_int_eq(config_tls_client(&cfg, &t, &err), RFS_ECONFIG);
+	ck_assert_ptr_nonnull(strstr(err.msg, "no certificate to show"));
+	ck_assert_int_eq(load(NAMED TLS "cert = \"n{id}{.pem\"\nkey = \"k\"\n" NODE), 0);
+	ck_assert_int_eq(config_tls_node(&cfg, 7, &t, &err), RFS_ECONFIG);
+	(void)snprintf(want, sizeof(want), "%s/ca.pem: no certificate", dir);
+	ck_assert_msg(strstr(err.msg, want) == err.msg, "%s", err.msg);
+	(void)unlink("ca.pem");
+}
+END_TEST
+
+START_TEST(test_certificates_may_be_named_elsewhere)
+{
+	struct config_tls_given none = {0}, half = {.cert = "a.pem"},
+	                        both = {.cert = "a.pem", .key = "a.key"},
+	                        all = {.ca = "x.pem", .cert = "/a.pem", .key = "/a.key"};
+	char want[400];
+
+	ck_assert_int_eq(load(NAMED NODE), 0);
+	ck_assert_int_eq(config_tls_override(&cfg, &none, &err), 0);
+	ck_assert(!cfg.tls.on);
+	ck_assert_int_eq(config_tls_override(&cfg, &half, &err), RFS_ECONFIG);
+	ck_assert_ptr_nonnull(strstr(err.msg, "go together"));
+	ck_assert_int_eq(config_tls_override(&cfg, &both, &err), RFS_ECONFIG);
+	ck_assert_ptr_nonnull(strstr(err.msg, "no authority"));
+	ck_assert_int_eq(config_tls_override(&cfg, &all, &err), 0);
+	ck_assert(cfg.tls.on);
+	ck_assert_str_eq(cfg.tls.client_cert, "/a.pem");
+	(void)snprintf(want, sizeof(want), "%s/x.pem", dir);
+	ck_assert_str_eq(cfg.tls.ca, want);
+	ck_assert_int_eq(setenv("RAFTFS_CA", "/env-ca.pem", 1), 0);
+	ck_assert_int_eq(load(NAMED NODE), 0);
+	ck_assert_int_eq(config_tls_override(&cfg, &none, &err), 0);
+	ck_assert_msg(!cfg.tls.on, "the environment turns on what the file leaves off");
+	ck_assert_int_eq(unsetenv("RAFTFS_CA"), 0);
+	ck_assert_int_eq(load(NAMED TLS NODE), 0);
+	ck_assert_int_eq(setenv("RAFTFS_CERT", "/env.pem", 1), 0);
+	ck_assert_int_eq(setenv("RAFTFS_KEY", "/env.key", 1), 0);
+	ck_assert_int_eq(config_tls_override(&cfg, &none, &err), 0);
+	ck_assert_str_eq(cfg.tls.client_cert, "/env.pem");
+	ck_assert_int_eq(config_tls_override(&cfg, &both, &err), 0);
+	(void)snprintf(want, sizeof(want), "%s/a.key", dir);
+	ck_assert_str_eq(cfg.tls.client_key, want);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("config");
@@ -517,6 +639,11 @@ int main(void)
 	SRunner *r = srunner_create(s);
 	int failed;
 
+	tcase_add_test(t, test_tls_is_off_without_its_table);
+	tcase_add_test(t, test_paths_of_tls_are_relative_to_the_cluster_file);
+	tcase_add_test(t, test_slips_in_tls_are_named);
+	tcase_add_test(t, test_files_of_tls_are_looked_for_under_the_nodes_id);
+	tcase_add_test(t, test_certificates_may_be_named_elsewhere);
 	suite_add_tcase(s, t);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, test_a_full_file_gives_every_value);
