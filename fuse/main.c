@@ -25,6 +25,7 @@
 #include "../src/client/client.h"
 #include "../src/config/config.h"
 #include "../src/node/node.h"
+#include "../src/tls/keeper.h"
 
 enum { EXIT_USAGE = 2, EXIT_NO_QUORUM = 3, EXIT_REFUSED = 4, EXIT_MOUNT = 32 };
 
@@ -39,6 +40,7 @@ struct program {
 
 	uv_loop_t loop;
 	uv_signal_t signals[N_SIGNALS];
+	struct tls_keeper node_keeper, client_keeper; /* certificates */
 	struct probe probes[2]; /* one may still be closing while the next one asks */
 	unsigned probing;
 	struct node *node;
@@ -63,6 +65,8 @@ static void close_signals(struct program *p)
 {
 	for (size_t i = 0; i < N_SIGNALS; i++)
 		uv_close((uv_handle_t *)&p->signals[i], NULL);
+	tls_keeper_stop(&p->client_keeper);
+	tls_keeper_stop(&p->node_keeper);
 }
 
 static void on_node_stopped(void *ctx)
@@ -257,12 +261,43 @@ static int exit_code_of_node(int rc)
 	}
 }
 
+/* What node and mount show of themselves. A mount beside a node that has nothing of its own to show
+ * shows the node's: who may read that key may be the node anyway. */
+static int load_certificates(struct program *p)
+{
+	const struct config_tls *tls = &p->config.tls;
+	struct tls_context *node = NULL, *client = NULL;
+	struct rfs_err err = {0};
+	int rc = 0;
+
+	if (p->options.id != 0)
+		rc = config_tls_node(&p->config, p->options.id, &node, &err);
+	if (rc == 0 && p->options.id != 0 && tls->client_cert[0] == '\0')
+		rc = config_tls_node(&p->config, p->options.id, &client, &err);
+	else if (rc == 0)
+		rc = config_tls_client(&p->config, &client, &err);
+	if (rc != 0) {
+		tls_context_free(node);
+		return complain(&err, EXIT_USAGE);
+	}
+	rc = tls_keeper_start(&p->node_keeper, &p->loop, node);
+	if (rc == 0)
+		rc = tls_keeper_start(&p->client_keeper, &p->loop, client);
+	else
+		tls_context_free(client);
+	if (rc == 0)
+		return 0;
+	(void)rfs_err_set(&err, rc, "SIGHUP: %s", rfs_strerror(rc));
+	return complain(&err, EXIT_MOUNT);
+}
+
 /* Run the node that was asked for; 0 or an exit code. */
 static int start_node(struct program *p)
 {
 	const struct node_opts opts = {
 	        .config = &p->config,
 	        .id = p->is_embedded ? p->config.nodes[0].id : p->options.id,
+	        .tls = p->node_keeper.tls,
 	        .on_fatal = on_node_fatal,
 	        .ctx = p,
 	};
@@ -293,6 +328,7 @@ static void start_client(struct program *p)
 	struct client_opts opts = {
 	        .n_nodes = p->config.n_nodes,
 	        .session_timeout_ms = p->config.session_timeout_ms,
+	        .tls = p->client_keeper.tls,
 	        .read_local = p->options.read_local,
 	        .on_session_lost = on_session_lost,
 	        .ctx = p,
@@ -376,7 +412,9 @@ static int run(struct program *p)
 		(void)rfs_err_set(&err, rc, "event loop: %s", rfs_strerror(rc));
 		return complain(&err, EXIT_MOUNT);
 	}
-	status = start_node(p);
+	status = load_certificates(p);
+	if (status == 0)
+		status = start_node(p);
 	if (status == 0) {
 		start_client(p);
 		/* with a node of its own it mounts at once: .raft/ tells what the quorum waits for */
@@ -405,6 +443,8 @@ static void show_as_own(struct view *v)
 /* Which cluster: the file's, or the embedded one. 0 or an exit code. */
 static int find_cluster(struct program *p)
 {
+	const struct config_tls_given given = {p->options.tls_ca, p->options.tls_cert,
+	                                       p->options.tls_key};
 	char path[CONFIG_PATH_MAX];
 	struct rfs_err err = {0};
 	int rc = config_find(p->options.cluster, path, &err);
@@ -417,6 +457,8 @@ static int find_cluster(struct program *p)
 	}
 	if (rc == 0)
 		rc = config_load(&p->config, path, &err);
+	if (rc == 0)
+		rc = config_tls_override(&p->config, &given, &err);
 	if (rc == 0 && p->options.id != 0 && config_node_by_id(&p->config, p->options.id) == NULL)
 		rc = rfs_err_set(&err, RFS_ECONFIG, "%s: no node has the id %llu", path,
 		                 (unsigned long long)p->options.id);

@@ -70,13 +70,33 @@ static int take_read(struct mount_options *o, const char *text, struct rfs_err *
 	return rfs_err_set(err, -EINVAL, "-o read=%s: must be linearizable or local", text);
 }
 
-static int take_logfile(struct mount_options *o, const char *text, struct rfs_err *err)
+static int take_path(char **path, const char *name, const char *text, struct rfs_err *err)
 {
 	if (text[0] == '\0')
-		return rfs_err_set(err, -EINVAL, "-o logfile= needs a path");
-	free(o->logfile);
-	o->logfile = mem_strdup(text);
+		return rfs_err_set(err, -EINVAL, "-o %s= needs a path", name);
+	free(*path);
+	*path = mem_strdup(text);
 	return 0;
+}
+
+static int take_logfile(struct mount_options *o, const char *text, struct rfs_err *err)
+{
+	return take_path(&o->logfile, "logfile", text, err);
+}
+
+static int take_ca(struct mount_options *o, const char *text, struct rfs_err *err)
+{
+	return take_path(&o->tls_ca, "ca", text, err);
+}
+
+static int take_cert(struct mount_options *o, const char *text, struct rfs_err *err)
+{
+	return take_path(&o->tls_cert, "cert", text, err);
+}
+
+static int take_key(struct mount_options *o, const char *text, struct rfs_err *err)
+{
+	return take_path(&o->tls_key, "key", text, err);
 }
 
 static int take_subdir(struct mount_options *o, const char *text, struct rfs_err *err)
@@ -152,6 +172,7 @@ static const struct {
         {"timeout=", take_timeout}, {"commit=", take_commit}, {"read=", take_read},
         {"logfile=", take_logfile}, {"subdir=", take_subdir}, {"uid=", take_uid},
         {"gid=", take_gid},         {"umask=", take_umask},   {"id=", take_id},
+        {"ca=", take_ca},           {"cert=", take_cert},     {"key=", take_key},
 };
 
 /* ---- a word ---- */

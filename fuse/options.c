@@ -32,6 +32,9 @@ const char options_help[] =
         "  -o commit=close        all that was written to a file is committed by close or fsync,\n"
         "                         in one change; others see nothing of it before; not with sync\n"
         "  -o notify              inotify and fanotify hear of what other mounts do, too\n"
+        "  -o cert=FILE, key=FILE the certificate that this mount shows, and its key ([tls]\n"
+        "                         client_cert, client_key)\n"
+        "  -o ca=FILE             whom it believes ([tls] ca)\n"
         "  -o debug               log every request\n"
         "  -o allow_other         other users may enter; the kernel checks modes\n"
         "  -o default_permissions the kernel checks modes (always, unless only root enters)\n"
@@ -166,6 +169,10 @@ void options_free(struct mount_options *o)
 {
 	free(o->logfile);
 	free(o->subdir);
+	free(o->tls_ca);
+	free(o->tls_cert);
+	free(o->tls_key);
+	o->tls_ca = o->tls_cert = o->tls_key = NULL;
 	buf_free(&o->kernel);
 	o->logfile = o->subdir = NULL;
 }

@@ -89,6 +89,13 @@ enum fs_op_by fs_op_by(enum fs_op_kind kind)
 	return info_of(kind)->by;
 }
 
+enum fs_right fs_op_right(enum fs_op_kind kind)
+{
+	if (kind == FS_OP_LOCK_BREAK || kind == FS_OP_QUOTA_SET)
+		return FS_RIGHT_ADMIN;
+	return fs_op_is_write(kind) ? FS_RIGHT_CHANGE : FS_RIGHT_READ;
+}
+
 /* Flags by the version that brought them. A new one stands in the mask of the version in work. */
 #define FS_FLAGS_1                                                                                 \
 	((uint32_t)(FS_F_EXCL | FS_F_NOREPLACE | FS_F_EXCHANGE | FS_F_APPEND | FS_F_TRUNC |        \

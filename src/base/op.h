@@ -225,6 +225,14 @@ enum fs_op_by {
 };
 enum fs_op_by fs_op_by(enum fs_op_kind kind);
 
+/* What it takes to be allowed to ask, where clients are told apart (src/node/rights.c). */
+enum fs_right {
+	FS_RIGHT_READ,
+	FS_RIGHT_CHANGE,
+	FS_RIGHT_ADMIN, /* what is done to the cluster, or to what is others' */
+};
+enum fs_right fs_op_right(enum fs_op_kind kind);
+
 /* The protocol version from which on `op` means what it means here; UINT32_MAX if this program
  * knows no such kind or flag. Decides by kind and flags alone: a new field counts only under a kind
  * or a flag of its own version, since older nodes drop it. */

@@ -93,6 +93,7 @@ struct client *client_new(uv_loop_t *loop, const struct client_opts *opts)
 	if (c->opts.session_timeout_ms == 0)
 		c->opts.session_timeout_ms = CLIENT_SESSION_MS_DEFAULT;
 	(void)snprintf(c->identity.cluster, sizeof(c->identity.cluster), "%s", opts->cluster);
+	c->identity.tls = opts->tls;
 	c->limits = NET_LIMITS_DEFAULT;
 	rfs_check(c->limits.queue_bytes_max >= CLIENT_QUEUED_BYTES_MAX + RAFT_ENTRY_BYTES_MAX);
 	c->arena = wire_arena_new();

@@ -34,6 +34,8 @@ struct client_opts {
 	size_t n_nodes;
 	char cluster[CONFIG_NAME_MAX + 1]; /* "": take what answers */
 	uint32_t session_timeout_ms; /* of the session; keep-alives are sent at a third of it */
+	/* What connections are encrypted and each end known by; borrowed until `closed`. NULL: plain. */
+	struct tls_context *tls;
 	/* Reads go to the nearest node that is connected and are answered from what that one has, with
 	 * or without a quorum. They may be old, but never older than anything that this client has
 	 * got an answer for: it sees its own changes, and does not go back when the node changes. */

@@ -335,6 +335,12 @@ int admin_take(struct node *n, struct node_conn *c, const struct frame *f, struc
 	if (rc != 0)
 		return rc;
 	conn_taken(c);
+	if (rights_judge(n, c, FS_RIGHT_ADMIN, "administration") != 0) {
+		reply(n, c, w.id, -EACCES,
+		      "node %llu does not take this from %s: it takes the certificate of an admin",
+		      ull(n->id), net_conn_who(c->net));
+		return 0;
+	}
 	if (w.kind == WIRE_ADMIN_SUSPEND)
 		suspend(n, c, &w);
 	else

@@ -162,8 +162,12 @@ static void begin(struct node *n, struct node_conn *c, const struct wire_backup 
 	struct rfs_err err = {0};
 	struct node_backup *b;
 	const char *why = "";
-	int rc = may_begin(n, ask, &why);
+	int rc = rights_judge(n, c, FS_RIGHT_ADMIN, "a backup");
 
+	if (rc != 0)
+		why = "a backup takes the certificate of an admin";
+	else
+		rc = may_begin(n, ask, &why);
 	if (rc != 0) {
 		refuse(c, ask->id, rc, why);
 		return;

@@ -114,6 +114,7 @@ static int listen_and_identify(struct node *n, struct rfs_err *err)
 	n->identity.version_max = n->config.protocol_version_max;
 	n->identity.judge = incarnations_judge;
 	n->identity.judge_ctx = n;
+	n->identity.tls = n->tls;
 	n->limits = NET_LIMITS_DEFAULT;
 	version_applied(n);
 	n->limits.traffic = &n->traffic;
@@ -197,6 +198,7 @@ int node_start(struct node **out, uv_loop_t *loop, const struct node_opts *opts,
 	n->lock_fd = -1;
 	n->on_fatal = opts->on_fatal;
 	n->on_leader = opts->on_leader;
+	n->tls = opts->tls;
 	n->ctx = opts->ctx;
 	n->started_ms = clock_mono_ms();
 	if (opts->data_dir != NULL)

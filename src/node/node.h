@@ -23,6 +23,8 @@ struct node_opts {
 	const char *listen;
 	/* "HOST:PORT" to serve metrics and the page on; NULL: as the configuration says, if it does. */
 	const char *metrics;
+	/* What connections are encrypted and others known by; borrowed until it has stopped. NULL: plain. */
+	struct tls_context *tls;
 	/* The server is none of the founders: it waits to be added, whatever the configuration
 	 * lists. */
 	bool join;

@@ -3,7 +3,7 @@
  * operators ask for. conn.c: accepted connections. serve.c: what comes in over them. apply.c: committed entries and reads. compact.c:
  * flushes, and cutting the log. snapshot_send.c, snapshot_recv.c: whole states to and from others.
  * session.c: keep-alives. watch.c, names.c: who is told of changes. version.c: the cluster's protocol version.
- * space.c: room on the disk. stall.c: a disk that hangs. */
+ * rights.c: who may do what. space.c: room on the disk. stall.c: a disk that hangs. */
 #ifndef RFS_NODE_NODE_PRIV_H
 #define RFS_NODE_NODE_PRIV_H
 
@@ -188,7 +188,7 @@ struct node_space {
 
 /* What has happened since the node started; web.c tells of it. */
 struct node_counts {
-	uint64_t elections, terms_led, accepted, refused;
+	uint64_t elections, terms_led, accepted, refused, denied;
 	uint64_t changes, change_bytes, reads, local_reads;
 	uint64_t snapshots_needed, snapshots_installed;
 	struct histogram commit; /* from a change's coming in to its answer */
@@ -241,6 +241,7 @@ struct node {
 	uv_prepare_t end_of_turn;
 	uint64_t deadline_ms; /* what the tick timer runs to */
 
+	struct tls_context *tls;
 	struct net_identity identity;
 	struct net_limits limits;
 	struct net_listener *listener;
@@ -284,7 +285,7 @@ struct node {
 
 	struct node_session *sessions;
 	uint64_t last_sweep_ms, started_ms;
-	uint64_t slow_said_ms;
+	uint64_t slow_said_ms, denied_said_ms;
 	struct node_space space;
 	bool stalled; /* the log's disk hangs */
 
@@ -474,6 +475,10 @@ int incarnations_judge(void *ctx, uint64_t id, uint64_t incarnation, struct rfs_
 /* Whether to take such a message from it: 0, or an error to end the connection with. */
 int incarnations_hear(struct node *n, uint64_t id, uint64_t incarnation, enum raft_msg_kind kind,
                       struct rfs_err *err);
+
+/* rights.c */
+/* Whether who is at the other end may ask for `what`: 0, or -EACCES and a line in the log, now and then. */
+int rights_judge(struct node *n, const struct node_conn *c, enum fs_right right, const char *what);
 
 /* backup.c */
 int backup_take(struct node *n, struct node_conn *c, const struct frame *f, struct rfs_err *err);

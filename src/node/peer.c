@@ -134,6 +134,7 @@ struct node_peer *peer_by_id(struct node *n, raft_id id)
 static void peer_on_ready(struct net_conn *c, uint64_t peer_id, uint64_t peer_incarnation)
 {
 	struct node_peer *p = peer_of(c);
+	struct node *n = p->node;
 
 	(void)peer_incarnation;
 	rfs_check(peer_id == p->id);
@@ -142,8 +143,9 @@ static void peer_on_ready(struct net_conn *c, uint64_t peer_id, uint64_t peer_in
 	p->up = true;
 	p->complained = false;
 	net_backoff_reset(&p->backoff);
-	log_info("node %llu up at %s, protocol version %u", (unsigned long long)p->id, p->address,
-	         net_conn_version(c));
+	log_info("node %llu up at %s, protocol version %u%s", (unsigned long long)p->id, p->address,
+	         net_conn_version(c),
+	         n->tls != NULL && net_conn_is_plain(c) ? ", without TLS" : "");
 }
 
 static void peer_on_frame(struct net_conn *c, const struct frame *f)

@@ -144,16 +144,28 @@ static bool peer_inflight(struct node *n, const struct node_peer *p, uint64_t *o
 
 static void put_connections(struct node *n, struct buf *b)
 {
-	uint64_t clients = 0, nodes = 0;
+	uint64_t clients = 0, nodes = 0, plain = 0;
 	const struct node_conn *c;
 
 	DL_FOREACH (n->conns, c) {
 		clients += c->peer_id == 0;
 		nodes += c->peer_id != 0;
+		plain += c->net != NULL && net_conn_is_plain(c->net);
 	}
 	expo_family(b, "raftfs_connections", "gauge", "Accepted connections that are open.");
 	expo_sample(b, "raftfs_connections", "kind=\"client\"", clients);
 	expo_sample(b, "raftfs_connections", "kind=\"node\"", nodes);
+	if (n->tls != NULL) {
+		expo_gauge(b, "raftfs_plain_connections", "Of them, those without TLS.", plain);
+		expo_counter(b, "raftfs_denied_total",
+		             "Requests that a certificate's role does not allow.",
+		             n->counts.denied);
+		expo_gauge(b, "raftfs_tls_certificate_expiry_seconds",
+		           "When the first certificate that the node depends on ends, in seconds "
+		           "since the "
+		           "epoch.",
+		           (uint64_t)tls_context_expiry_s(n->tls, NULL));
+	}
 	expo_gauge(b, "raftfs_pending_changes", "Changes that wait for their entry.", n->pending.n);
 	put_peers(n, b, "raftfs_peer_up", "1 while the connection to this node is up.", peer_up);
 	put_peers(n, b, "raftfs_peer_match_index",

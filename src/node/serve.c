@@ -298,6 +298,8 @@ static void take_request(struct node *n, struct node_conn *c, const struct wire_
 	};
 	int rc = may_ask(r) ? 0 : -EINVAL;
 
+	if (rc == 0)
+		rc = rights_judge(n, c, fs_op_right(r->op.kind), fs_op_name(r->op.kind));
 	if (rc == 0 && r->op.kind == FS_OP_LOCK_AWAIT) {
 		locks_take_await(n, c, r);
 		return;
@@ -431,8 +433,12 @@ static int on_keep_alive(struct node *n, struct node_conn *c, const struct frame
 	struct wire_keep_alive_reply reply;
 	int rc = wire_get_keep_alive(f->payload, f->len, &look.id, err);
 
+	if (rc == 0)
+		rc = rights_judge(n, c, FS_RIGHT_CHANGE, "to keep a session");
 	if (rc != 0)
-		return rc;
+		return err->code != 0
+		               ? rc
+		               : rfs_err_set(err, rc, "a session is kept by who may not have one");
 	if (n->role != RAFT_LEADER) {
 		conn_put_reply(c, 0, &refused, true);
 		return 0;

@@ -19,6 +19,9 @@ struct parse {
 enum common {
 	COMMON_CLUSTER,
 	COMMON_ENDPOINT,
+	COMMON_CA,
+	COMMON_CERT,
+	COMMON_KEY,
 	COMMON_TIMEOUT,
 	COMMON_JSON,
 	COMMON_HELP,
@@ -30,9 +33,15 @@ static const struct {
 	const char *name;
 	bool has_value;
 } common_options[COMMON_N] = {
-        [COMMON_CLUSTER] = {"cluster", true}, [COMMON_ENDPOINT] = {"endpoint", true},
-        [COMMON_TIMEOUT] = {"timeout", true}, [COMMON_JSON] = {"json", false},
-        [COMMON_HELP] = {"help", false},      [COMMON_VERSION] = {"version", false},
+        [COMMON_CLUSTER] = {"cluster", true},
+        [COMMON_ENDPOINT] = {"endpoint", true},
+        [COMMON_CA] = {"ca", true},
+        [COMMON_CERT] = {"cert", true},
+        [COMMON_KEY] = {"key", true},
+        [COMMON_TIMEOUT] = {"timeout", true},
+        [COMMON_JSON] = {"json", false},
+        [COMMON_HELP] = {"help", false},
+        [COMMON_VERSION] = {"version", false},
 };
 
 /* "--name" or "--name=value" against `name`. */
@@ -148,6 +157,9 @@ static int take_common(const struct parse *p, enum common option, int *i)
 		return rc;
 	switch (option) {
 	case COMMON_CLUSTER: p->a->cluster = value; break;
+	case COMMON_CA: p->a->tls.ca = value; break;
+	case COMMON_CERT: p->a->tls.cert = value; break;
+	case COMMON_KEY: p->a->tls.key = value; break;
 	case COMMON_ENDPOINT: return add_endpoint(p, value);
 	case COMMON_TIMEOUT: return parse_timeout(p, value);
 	case COMMON_JSON: p->a->json = true; break;

@@ -174,6 +174,13 @@ int ctl_failed(struct ctl *ctl, const char *key, int code, bool change)
 		        status,
 		        "%s: the quota of a directory above it is used up ('raftctl quota list')",
 		        key);
+	case -EACCES:
+		if (ctl->tls != NULL)
+			return ctl_error(status,
+			                 "%s: the nodes do not allow that to a %s, which is what "
+			                 "the certificate says",
+			                 key, cert_role_name(tls_context_name(ctl->tls)->role));
+		return ctl_error(status, "%s: %s", key, rfs_strerror(code));
 	default: return ctl_error(status, "%s: %s", key, rfs_strerror(code));
 	}
 }

@@ -18,6 +18,7 @@ struct cluster {
 	struct config cfg;
 	char file[CONFIG_PATH_MAX];   /* as it stands on the nodes' command lines */
 	char raftd[CLUSTER_PATH_MAX]; /* the program */
+	struct config_tls_given tls;  /* for asking its nodes */
 };
 
 /* Read the cluster file that is named or found. RFS_ECONFIG, -errno. */

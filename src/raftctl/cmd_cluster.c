@@ -29,6 +29,7 @@ static struct ctl *open_ctl(const struct cluster *c)
 	struct rfs_err err = {0};
 
 	ask->args.cluster = c->file;
+	ask->args.tls = c->tls;
 	ask->timeout_ms = STATUS_MS;
 	if (ctl_open(ask, &err) == 0)
 		return ask;
@@ -449,6 +450,7 @@ static int cluster_run(struct ctl *ctl)
 	if (ctl->args.n_endpoints > 0)
 		return ctl_error(CTL_USAGE, "cluster %s: wants a cluster file, no endpoint", sub);
 	c = mem_zalloc(sizeof(*c));
+	c->tls = ctl->args.tls;
 	rc = cluster_load(c, ctl->args.cluster, &err) == 0 ? run_sub(ctl, c)
 	                                                   : ctl_error(CTL_USAGE, "%s", err.msg);
 	free(c);

@@ -28,6 +28,27 @@ static int parse_node(const struct ctl_args *a, struct config_node *at)
 	return config_parse_endpoint(text, at->host, &at->port);
 }
 
+/* What is shown to nodes: as to those before, or as the cluster file says, if there is one. */
+static void take_certificate(struct ctl *trial, const struct ctl *ctl)
+{
+	char path[CONFIG_PATH_MAX];
+	struct config *cfg;
+	struct rfs_err none;
+
+	trial->args.tls = ctl->args.tls;
+	trial->tls_files = ctl->tls_files;
+	trial->tls_settled = ctl->tls_settled;
+	if (ctl->tls_settled || config_find(ctl->args.cluster, path, &none) != 0)
+		return;
+	cfg = mem_zalloc(sizeof(*cfg));
+	if (config_load(cfg, path, &none) == 0 &&
+	    config_tls_override(cfg, &ctl->args.tls, &none) == 0) {
+		trial->tls_files = cfg->tls;
+		trial->tls_settled = true;
+	}
+	free(cfg);
+}
+
 /* Ask it who it is, over a client of its own: the one in use stays until this one is known to be
  * there. */
 static int ask(struct ctl *ctl, struct config_node *at, struct wire_status *st, struct rfs_err *err)
@@ -41,6 +62,7 @@ static int ask(struct ctl *ctl, struct config_node *at, struct wire_status *st, 
 	config_format_endpoint(at->host, at->port, text, sizeof(text));
 	trial->args.endpoints[0] = text;
 	trial->args.n_endpoints = 1;
+	take_certificate(trial, ctl);
 	rc = ctl_open(trial, err);
 	if (rc != 0) {
 		free(trial);
@@ -95,6 +117,8 @@ static int connect_run(struct ctl *ctl)
 	if (rc == 0)
 		print(ctl, &at, st);
 	free(st);
+	if (rc == RFS_ECONFIG)
+		return ctl_error(CTL_USAGE, "%s", err.msg);
 	if (rc == RFS_EIDENTITY || rc == RFS_EVERSION)
 		return ctl_error(CTL_REFUSED, "%s", err.msg);
 	if (rc != 0)

@@ -156,6 +156,8 @@ static int run_args(struct shell *sh, struct ctl_args *args)
 	args->json = args->json || sh->base.json;
 	if (args->timeout_ms == 0)
 		args->timeout_ms = sh->base.timeout_ms;
+	if (args->tls.ca == NULL && args->tls.cert == NULL && args->tls.key == NULL)
+		args->tls = sh->base.tls;
 	if (args->cluster != NULL || args->n_endpoints > 0)
 		return run_elsewhere(args);
 	args->cluster = sh->base.cluster;

@@ -11,7 +11,8 @@
 #include "../base/check.h"
 #include "../base/mem.h"
 
-#define READABLE_TURN_MS 100
+#define READABLE_TURN_MS   100
+#define SESSION_MS_DEFAULT 10000
 
 static const char *error_place;
 
@@ -77,21 +78,19 @@ static int find_embedded(struct ctl *ctl, const struct rfs_err *none, struct rfs
 	return 0;
 }
 
-static int use_file(struct ctl *ctl, const char *path, uint32_t *session_ms, struct rfs_err *err)
+static int use_file(struct ctl *ctl, const char *path, struct config *cfg, struct rfs_err *err)
 {
-	static struct config cfg;
-	int rc = config_load(&cfg, path, err);
+	int rc = config_load(cfg, path, err);
 
 	if (rc != 0)
 		return rc;
-	memcpy(ctl->nodes, cfg.nodes, sizeof(ctl->nodes));
-	memcpy(ctl->cluster, cfg.name, sizeof(ctl->cluster));
-	ctl->n_nodes = cfg.n_nodes;
-	*session_ms = cfg.session_timeout_ms;
+	memcpy(ctl->nodes, cfg->nodes, sizeof(ctl->nodes));
+	memcpy(ctl->cluster, cfg->name, sizeof(ctl->cluster));
+	ctl->n_nodes = cfg->n_nodes;
 	return 0;
 }
 
-static int find_nodes(struct ctl *ctl, uint32_t *session_ms, struct rfs_err *err)
+static int find_nodes(struct ctl *ctl, struct config *cfg, struct rfs_err *err)
 {
 	char path[CONFIG_PATH_MAX];
 	struct rfs_err none = {0};
@@ -103,7 +102,7 @@ static int find_nodes(struct ctl *ctl, uint32_t *session_ms, struct rfs_err *err
 		return 0;
 	rc = config_find(ctl->args.cluster, path, &none);
 	if (rc == 0)
-		return use_file(ctl, path, session_ms, err);
+		return use_file(ctl, path, cfg, err);
 	if (rc == -ENOENT)
 		return find_embedded(ctl, &none, err);
 	*err = none;
@@ -112,20 +111,49 @@ static int find_nodes(struct ctl *ctl, uint32_t *session_ms, struct rfs_err *err
 
 /* ---- the loop ---- */
 
+/* What is shown and believed. A certificate tells the cluster's name where no file does. */
+static int load_certificate(struct ctl *ctl, struct config *cfg, struct rfs_err *err)
+{
+	int rc = 0;
+
+	if (ctl->tls_settled)
+		cfg->tls = ctl->tls_files;
+	else
+		rc = config_tls_override(cfg, &ctl->args.tls, err);
+	if (rc == 0)
+		rc = config_tls_client(cfg, &ctl->tls, err);
+	if (rc != 0)
+		return rc;
+	ctl->tls_files = cfg->tls;
+	ctl->tls_settled = true;
+	if (ctl->tls != NULL)
+		memcpy(ctl->cluster, tls_context_name(ctl->tls)->cluster, sizeof(ctl->cluster));
+	return 0;
+}
+
 int ctl_open(struct ctl *ctl, struct rfs_err *err)
 {
-	struct client_opts opts = {.session_timeout_ms = 10000};
-	int rc = find_nodes(ctl, &opts.session_timeout_ms, err);
+	static struct config cfg;
+	struct client_opts opts = {0};
+	int rc;
 
+	cfg = (struct config){.session_timeout_ms = SESSION_MS_DEFAULT};
+	rc = find_nodes(ctl, &cfg, err);
+	if (rc == 0)
+		rc = load_certificate(ctl, &cfg, err);
 	if (rc != 0)
 		return rc;
 	ctl->loop = mem_zalloc(sizeof(*ctl->loop));
 	rc = uv_loop_init(ctl->loop);
 	if (rc != 0) {
 		free(ctl->loop);
+		tls_context_free(ctl->tls);
+		ctl->tls = NULL;
 		return rfs_err_set(err, rc, "event loop: %s", uv_strerror(rc));
 	}
 	(void)uv_timer_init(ctl->loop, &ctl->timer);
+	opts.session_timeout_ms = cfg.session_timeout_ms;
+	opts.tls = ctl->tls;
 	memcpy(opts.nodes, ctl->nodes, sizeof(opts.nodes));
 	memcpy(opts.cluster, ctl->cluster, sizeof(opts.cluster));
 	opts.n_nodes = ctl->n_nodes;
@@ -161,6 +189,8 @@ void ctl_close(struct ctl *ctl)
 	else
 		looks_up = true;
 	ctl->loop = NULL;
+	tls_context_free(ctl->tls);
+	ctl->tls = NULL;
 	ctl->n_nodes = 0;
 	ctl->cluster[0] = '\0';
 	ctl->refusal = (struct rfs_err){0};

@@ -60,7 +60,8 @@ const struct ctl_command *ctl_command_by_name(const char *name); /* NULL if ther
 /* ---- args.c: the command line ---- */
 
 struct ctl_args {
-	const char *cluster; /* NULL: look for it */
+	const char *cluster;         /* NULL: look for it */
+	struct config_tls_given tls; /* --ca, --cert, --key */
 	const char *endpoints[CONFIG_NODES_MAX];
 	size_t n_endpoints;
 	uint64_t timeout_ms; /* 0: not given */
@@ -96,7 +97,10 @@ struct ctl {
 	struct config_node nodes[CONFIG_NODES_MAX]; /* from the cluster file or --endpoint (id 0) */
 	size_t n_nodes;
 	char cluster[CONFIG_NAME_MAX + 1]; /* "" if unknown */
-	uint64_t timeout_ms;               /* of one call */
+	struct tls_context *tls;           /* NULL: plain */
+	struct config_tls tls_files;       /* what it is made of … */
+	bool tls_settled;    /* … whatever cluster is opened next: an endpoint has no file */
+	uint64_t timeout_ms; /* of one call */
 	struct ctl_survey *surveys;
 	struct rfs_err refusal; /* set once it is known that the nodes refuse us */
 	bool looked_for_refusal;

@@ -7,6 +7,10 @@
 static const char options_text[] =
         "  --cluster FILE        the cluster file\n"
         "  --endpoint HOST:PORT  any node, instead of a cluster file; may be given several times\n"
+        "  --cert FILE           the certificate to show, --key FILE its key, --ca FILE whom to "
+        "believe, instead\n"
+        "                        of those in [tls] of the cluster file, or $RAFTFS_CERT, _KEY, "
+        "_CA\n"
         "  --timeout SECONDS     how long to wait for an answer (default: 10)\n"
         "  --json                print facts as JSON\n";
 

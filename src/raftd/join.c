@@ -122,7 +122,8 @@ static int write_file(const char *path, const char *text, struct rfs_err *err)
 }
 
 /* What was learned, as a cluster file. */
-static int keep(const struct wire_status *st, const char *path, struct rfs_err *err)
+static int keep(const struct wire_status *st, const struct config_tls *tls, const char *path,
+                struct rfs_err *err)
 {
 	char text[FILE_BYTES_MAX], tmp[CONFIG_PATH_MAX + 32];
 	size_t at;
@@ -146,6 +147,10 @@ static int keep(const struct wire_status *st, const char *path, struct rfs_err *
 		                       "\n[[node]]\nid = %" PRIu64 "\nhost = \"%s\"\nport = %u\n",
 		                       st->members[i].id, host, port);
 	}
+	if (tls->on && at < sizeof(text))
+		at += (size_t)snprintf(text + at, sizeof(text) - at,
+		                       "\n[tls]\nca = '%s'\ncert = '%s'\nkey = '%s'\n", tls->ca,
+		                       tls->cert, tls->key);
 	if (at >= sizeof(text))
 		return rfs_err_set(err, -E2BIG, "%s: what the cluster says of itself is too long",
 		                   path);
@@ -156,10 +161,24 @@ static int keep(const struct wire_status *st, const char *path, struct rfs_err *
 	return rc;
 }
 
-int join_config(struct config *cfg, const char *endpoint, const char *dir, struct rfs_err *err)
+/* TOML's literal strings have no escapes. */
+static bool can_stand_in_file(const struct config_tls *tls)
+{
+	const char *const paths[] = {tls->ca, tls->cert, tls->key};
+
+	for (size_t i = 0; i < 3; i++)
+		for (const char *p = paths[i]; *p != '\0'; p++)
+			if (*p == '\'' || (unsigned char)*p < 0x20 || *p == 0x7f)
+				return false;
+	return true;
+}
+
+int join_config(struct config *cfg, const char *endpoint, raft_id id, const char *dir,
+                struct rfs_err *err)
 {
 	static struct asker a;
 	struct client_opts opts = {.n_nodes = 1};
+	struct tls_context *tls = NULL;
 	char path[CONFIG_PATH_MAX + 16];
 	int rc;
 
@@ -169,12 +188,22 @@ int join_config(struct config *cfg, const char *endpoint, const char *dir, struc
 	if (config_parse_endpoint(endpoint, opts.nodes[0].host, &opts.nodes[0].port) != 0)
 		return rfs_err_set(err, RFS_ECONFIG,
 		                   "--join wants HOST:PORT of a server, not \"%s\"", endpoint);
-	if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-		return rfs_err_set(err, -errno, "%s: %s", dir, rfs_strerror(-errno));
+	if (!can_stand_in_file(&cfg->tls))
+		return rfs_err_set(err, RFS_ECONFIG,
+		                   "--ca, --cert, --key: a path with quotes or control characters");
+	if (config_tls_node(cfg, id, &tls, err) != 0)
+		return err->code;
+	if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+		rc = rfs_err_set(err, -errno, "%s: %s", dir, rfs_strerror(-errno));
+		tls_context_free(tls);
+		return rc;
+	}
+	opts.tls = tls;
 	asker_open(&a, &opts);
 	ask_until_answered(&a, &opts.nodes[0], endpoint);
 	asker_close(&a);
-	rc = keep(&a.status, path, err);
+	tls_context_free(tls);
+	rc = keep(&a.status, &cfg->tls, path, err);
 	return rc == 0 ? config_load(cfg, path, err) : rc;
 }
 
@@ -228,10 +257,10 @@ static int put_aside(const char *dir, struct rfs_err *err)
 }
 
 int join_rebuild(const struct config *cfg, raft_id id, const char *address, const char *dir,
-                 struct rfs_err *err)
+                 struct tls_context *tls, struct rfs_err *err)
 {
 	static struct asker a;
-	struct client_opts opts = {0};
+	struct client_opts opts = {.tls = tls};
 	int rc = check_not_running(dir, err);
 
 	if (rc != 0)

@@ -10,6 +10,7 @@
 #include "../base/stdfd.h"
 #include "../config/config.h"
 #include "../node/node.h"
+#include "../tls/keeper.h"
 #include "notify.h"
 #include "join.h"
 
@@ -18,6 +19,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_REFUSED = 4 };
 struct daemon {
 	uv_loop_t loop;
 	uv_signal_t term, interrupt;
+	struct tls_keeper keeper;
 	struct node *node;
 	raft_id id;
 	bool ready, stopping;
@@ -28,6 +30,7 @@ struct args {
 	const char *cluster;
 	const char *data_dir;
 	const char *join, *listen, *metrics;
+	const char *ca, *cert, *key;
 	bool rebuild;
 	raft_id id;
 };
@@ -54,6 +57,11 @@ static const char usage_text[] =
         "it "
         "is, and\n"
         "                    wait to be added (raftctl member add N HOST:PORT)\n"
+        "  --ca FILE --cert FILE --key FILE\n"
+        "                    with --join, of a cluster under TLS: whom to believe, and what to "
+        "show; "
+        "otherwise\n"
+        "                    they stand in [tls] of the cluster file\n"
         "  --rebuild         the node's data is damaged or lost: put it aside, have the cluster "
         "remove the\n"
         "                    node and add it anew, and get everything from the others\n"
@@ -100,6 +108,12 @@ static int check_together(const struct args *a)
 		return usage_error("--join and --rebuild exclude each other", NULL);
 	if (a->join != NULL && a->listen == NULL)
 		return usage_error("--join needs --listen HOST:PORT: where is this server?", NULL);
+	if ((a->ca == NULL) != (a->cert == NULL) || (a->cert == NULL) != (a->key == NULL))
+		return usage_error("--ca, --cert and --key go together", NULL);
+	if (a->ca != NULL && (a->join == NULL || a->cluster != NULL))
+		return usage_error(
+		        "--ca, --cert and --key go with --join; a cluster file has them in [tls]",
+		        NULL);
 	if (a->join != NULL && a->cluster == NULL && a->data_dir == NULL)
 		return usage_error("--join needs --data-dir DIR: where is its data to be?", NULL);
 	return -1;
@@ -116,6 +130,9 @@ static int parse_args(int argc, char **argv, struct args *a)
 	        {"listen", required_argument, NULL, 'L'},
 	        {"metrics", required_argument, NULL, 'm'},
 	        {"rebuild", no_argument, NULL, 'r'},
+	        {"ca", required_argument, NULL, 'A'},
+	        {"cert", required_argument, NULL, 'C'},
+	        {"key", required_argument, NULL, 'K'},
 	        {"log-level", required_argument, NULL, 'l'},
 	        {"help", no_argument, NULL, 'h'},
 	        {"version", no_argument, NULL, 'v'},
@@ -132,6 +149,9 @@ static int parse_args(int argc, char **argv, struct args *a)
 		case 'L': a->listen = optarg; break;
 		case 'm': a->metrics = optarg; break;
 		case 'r': a->rebuild = true; break;
+		case 'A': a->ca = optarg; break;
+		case 'C': a->cert = optarg; break;
+		case 'K': a->key = optarg; break;
 		case 'i':
 			if (!parse_id(optarg, &a->id))
 				return usage_error("--id wants a number from 1 on", optarg);
@@ -178,6 +198,7 @@ static void close_signals(struct daemon *d)
 	/* closing gave them their default action back: a second signal must not spoil a clean end */
 	(void)signal(SIGTERM, SIG_IGN);
 	(void)signal(SIGINT, SIG_IGN);
+	tls_keeper_stop(&d->keeper);
 }
 
 static void on_stopped(void *ctx)
@@ -243,6 +264,17 @@ static void start_signals(struct daemon *d)
 	(void)uv_signal_start(&d->interrupt, on_signal, SIGINT);
 }
 
+/* Takes `tls`. */
+static int start_loop(struct daemon *d, struct tls_context *tls)
+{
+	if (uv_loop_init(&d->loop) != 0) {
+		tls_context_free(tls);
+		return EXIT_FAILED;
+	}
+	start_signals(d); /* one that comes while the node recovers is acted on afterwards */
+	return tls_keeper_start(&d->keeper, &d->loop, tls) == 0 ? EXIT_DONE : EXIT_FAILED;
+}
+
 static int run(struct daemon *d, const struct config *config, const struct args *a)
 {
 	struct node_opts opts = {
@@ -251,6 +283,7 @@ static int run(struct daemon *d, const struct config *config, const struct args 
 	        .data_dir = a->data_dir,
 	        .listen = a->listen,
 	        .metrics = a->metrics,
+	        .tls = d->keeper.tls,
 	        .join = a->join != NULL || a->rebuild,
 	        .on_fatal = on_fatal,
 	        .on_leader = on_leader,
@@ -259,10 +292,7 @@ static int run(struct daemon *d, const struct config *config, const struct args 
 	struct rfs_err err = {0};
 	int rc, status = EXIT_DONE;
 
-	if (uv_loop_init(&d->loop) != 0)
-		return EXIT_FAILED;
 	d->id = a->id;
-	start_signals(d); /* one that comes while the node recovers is acted on afterwards */
 	rc = node_start(&d->node, &d->loop, &opts, &err);
 	if (rc != 0) {
 		log_error("%s", err.msg);
@@ -278,19 +308,33 @@ static int run(struct daemon *d, const struct config *config, const struct args 
 	return status;
 }
 
+/* Learn it from another server, to whom we show what was given. */
+static int ask_config(struct config *config, const struct args *a, struct rfs_err *err)
+{
+	struct config_tls *tls = &config->tls; /* of the answer it becomes [tls] */
+
+	if (a->ca != NULL && (config_absolute(a->ca, tls->ca, err) != 0 ||
+	                      config_absolute(a->cert, tls->cert, err) != 0 ||
+	                      config_absolute(a->key, tls->key, err) != 0))
+		return err->code;
+	tls->on = a->ca != NULL;
+	return join_config(config, a->join, a->id, a->data_dir, err);
+}
+
 /* Which cluster this is. */
 static int find_config(struct config *config, const struct args *a, struct rfs_err *err)
 {
 	char path[CONFIG_PATH_MAX];
 
 	if (a->join != NULL && a->cluster == NULL)
-		return join_config(config, a->join, a->data_dir, err);
+		return ask_config(config, a, err);
 	if (config_find(a->cluster, path, err) != 0)
 		return RFS_ECONFIG;
 	return config_load(config, path, err);
 }
 
-static int rebuild(const struct config *config, const struct args *a, struct rfs_err *err)
+static int rebuild(const struct config *config, const struct args *a, struct tls_context *tls,
+                   struct rfs_err *err)
 {
 	const struct config_node *cn = config_node_by_id(config, a->id);
 	char address[CONFIG_HOST_MAX + 16] = "", dir[CONFIG_PATH_MAX + 32];
@@ -306,7 +350,7 @@ static int rebuild(const struct config *config, const struct args *a, struct rfs
 	else
 		(void)snprintf(dir, sizeof(dir), "%s/%llu", config->data_directory,
 		               (unsigned long long)a->id);
-	return join_rebuild(config, a->id, a->listen != NULL ? a->listen : address, dir, err);
+	return join_rebuild(config, a->id, a->listen != NULL ? a->listen : address, dir, tls, err);
 }
 
 int main(int argc, char **argv)
@@ -314,6 +358,7 @@ int main(int argc, char **argv)
 	static struct config config;
 	static struct daemon daemon;
 	char name[32];
+	struct tls_context *tls = NULL;
 	struct args args = {0};
 	struct rfs_err err = {0};
 	int rc;
@@ -325,13 +370,18 @@ int main(int argc, char **argv)
 		return rc;
 	(void)snprintf(name, sizeof(name), "raftd %llu", (unsigned long long)args.id);
 	log_set_name(name);
-	if (find_config(&config, &args, &err) != 0) {
+	if (find_config(&config, &args, &err) != 0 ||
+	    config_tls_node(&config, args.id, &tls, &err) != 0) {
 		log_error("%s", err.msg);
 		return EXIT_USAGE;
 	}
-	if (args.rebuild && rebuild(&config, &args, &err) != 0) {
+	if (args.rebuild && rebuild(&config, &args, tls, &err) != 0) {
 		log_error("%s", err.msg);
+		tls_context_free(tls);
 		return exit_code_of(err.code);
 	}
+	rc = start_loop(&daemon, tls);
+	if (rc != EXIT_DONE)
+		return rc;
 	return run(&daemon, &config, &args);
 }
