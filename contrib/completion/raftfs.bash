@@ -20,7 +20,7 @@ _raftfs_operands() {
 			continue
 		fi
 		case ${COMP_WORDS[i]} in
-		--cluster | --endpoint | --timeout) skip=1 ;;
+		--cluster | --endpoint | --timeout | --ca | --cert | --key) skip=1 ;;
 		-*) ;;
 		*) printf '%s\n' "${COMP_WORDS[i]}" ;;
 		esac
@@ -38,7 +38,7 @@ _raftfs_keys() { # PROGRAM WORD
 _raftctl() {
 	local program=$1 word=$2 before=$3 operands words
 	case $before in
-	--cluster)
+	--cluster | --ca | --cert | --key)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
@@ -55,7 +55,7 @@ _raftctl() {
 		set | get | delete | show | ls | setval | getval | watch)
 			[ ${#operands[@]} -gt 1 ] || { compopt -o nospace; words=$(_raftfs_keys "$program" "$word"); }
 			;;
-		config | cluster | member | lock | quota)
+		config | cluster | member | lock | quota | cert)
 			if [ ${#operands[@]} -eq 1 ]; then
 				words=$("$program" --help | awk -F '  +' -v c="${operands[0]} " 'index($2, c) == 1 { print $2 }' | tr ' |' '\n' | grep -E '^[a-z]+$' | grep -vxF "${operands[0]}")
 			else
@@ -77,7 +77,7 @@ _raftctl() {
 _raftd() {
 	local program=$1 word=$2 before=$3
 	case $before in
-	--cluster | --data-dir)
+	--cluster | --data-dir | --ca | --cert | --key)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		;;
@@ -94,7 +94,7 @@ _raftfs() {
 		list=${word%"${word##*,}"} last=${word##*,}
 		compopt -o nospace
 		mapfile -t COMPREPLY < <(compgen -P "$list" -W "subdir= ro rw uid= gid= umask= read=linearizable read=local id= timeout=
-			logfile= commit=write commit=close debug allow_other default_permissions exec noexec suid nosuid dev nodev noatime sync dirsync
+			logfile= ca= cert= key= commit=write commit=close debug allow_other default_permissions exec noexec suid nosuid dev nodev noatime sync dirsync
 			_netdev nofail noauto" -- "$last")
 		;;
 	--cluster | --id | --log-level) _raftd "$@" ;;

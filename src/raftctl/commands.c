@@ -31,6 +31,7 @@ const struct ctl_command *const ctl_commands[] = {
 	&cmd_check,
 	&cmd_export,
 	&cmd_import,
+	&cmd_cert,
 	&cmd_config,
 	&cmd_connect,
 	&cmd_shell,

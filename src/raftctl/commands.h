@@ -30,6 +30,7 @@ extern const struct ctl_command cmd_restore;
 extern const struct ctl_command cmd_check;
 extern const struct ctl_command cmd_export;
 extern const struct ctl_command cmd_import;
+extern const struct ctl_command cmd_cert;
 extern const struct ctl_command cmd_config;
 extern const struct ctl_command cmd_connect;
 extern const struct ctl_command cmd_shell;
