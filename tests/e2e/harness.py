@@ -9,6 +9,7 @@ Environment:
   E2E_SLOW    factor on every deadline (default 1, but 3 where MODE names a build with sanitizers)
   E2E_FULL    1: the full sizes of the heavy tests
   E2E_KEEP    1: keep the directories of failed tests
+  E2E_TLS     1: every cluster that a test makes is under TLS
   E2E_HOLD    hold every node at this protocol version (protocol_version_max)
 """
 
@@ -29,6 +30,7 @@ BIN = Path(os.environ.get("RAFTFS_BIN") or TREE / "bin").resolve()
 SLOW = float(os.environ.get("E2E_SLOW") or (1 if os.environ.get("MODE", "release") in ("release", "debug") else 3))
 FULL = os.environ.get("E2E_FULL") == "1"
 HOLD = os.environ.get("E2E_HOLD")
+TLS = os.environ.get("E2E_TLS") == "1"
 
 SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|Assertion|check failed")
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -289,9 +291,35 @@ class Cluster:
         self.toml = self.directory / "cluster.toml"
         self.toml.write_text(cluster_toml(name, self.ports) + more)
         self.nodes, self.mounts, self.joined = {}, {}, set()
+        self.tls = None
+        if TLS:
+            self.certify()
         if start:
             self.start()
             self.wait_ready()
+
+    def certify(self, mode="required", client="admin-main"):
+        """From the next start on it is under TLS; gives the folder of its certificates."""
+        if self.tls is None:
+            self.tls = self.directory / "tls"
+            done = run([program("raftctl"), "--cluster", self.toml, "cert", "init", "--all", self.tls], self.directory)
+            equal(done.returncode, 0, f"exit code of raftctl cert init: {text_of(done)}")
+        text = self.toml.read_text().split("\n[tls]\n")[0]
+        self.toml.write_text(text + f"""
+[tls]
+mode = "{mode}"
+ca = "tls/ca.pem"
+cert = "tls/node-{{id}}.pem"
+key = "tls/node-{{id}}.key"
+client_cert = "tls/{client}.pem"
+client_key = "tls/{client}.key"
+""")
+        return self.tls
+
+    def certificate(self, role, name, *more):
+        """Have one issued; gives its options for raftctl."""
+        self.ctl("cert", role, self.tls, name, *more)
+        return ["--cert", self.tls / f"{role}-{name}.pem", "--key", self.tls / f"{role}-{name}.key"]
 
     # nodes
 
@@ -320,6 +348,10 @@ class Cluster:
         if id not in self.ids:
             self.ids.append(id)
         via = via or next(i for i in self.ids if i != id and self.nodes.get(i) and self.nodes[i].running())
+        if self.tls:
+            if not (self.tls / f"node-{id}.pem").exists():
+                self.certificate("node", id)
+            more = [*more, "--ca", self.tls / "ca.pem", "--cert", self.tls / f"node-{id}.pem", "--key", self.tls / f"node-{id}.key"]
         self.nodes[id] = Proc(f"raftd {id}", [program("raftd"), "--join", self.address(via), "--id", id, "--listen",
                                               self.address(id), "--data-dir", self.data(id), *more], self.log(id))
 

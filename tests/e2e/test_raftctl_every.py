@@ -59,7 +59,8 @@ WORKS = [
 
 # Those that start or want something of their own, and where they are tested as the others are here.
 ELSEWHERE = {"demo": "test_raftctl_demo", "recover": "test_recover", "lock break": "test_locks", "member promote": "test_member",
-             "cluster start": "test_raftctl_cluster", "cluster stop": "test_raftctl_cluster", "cluster restart": "test_raftctl_cluster"}
+             "cluster start": "test_raftctl_cluster", "cluster stop": "test_raftctl_cluster", "cluster restart": "test_raftctl_cluster",
+             **{f"cert {verb}": "test_tls" for verb in ("init", "node", "client", "reader", "admin", "show")}}
 
 # Arguments that are refused with 2, and a word of the refusal that names what is wrong.
 WRONG = """
@@ -129,6 +130,17 @@ export | too few
 export a b c | too many
 import | too few
 import a ../b | '../b'
+cert | too few
+cert frob x | frob
+cert init {dir}/none extra | cert init DIR
+cert init --name a/b {dir}/none | a/b
+cert init --days 0 {dir}/none | --days
+cert node {dir}/none | cert node DIR ID
+cert node {dir}/none x | not 'x'
+cert client {dir}/none a/b | a/b
+cert reader {dir}/none | cert reader DIR NAME
+cert admin {dir}/none a --days x | --days
+cert show a b | cert show FILE
 config | too few
 config frob | frob
 config check {dir}/none | none
@@ -159,7 +171,7 @@ SHELL = [
     ("exit 0", 2, "usage: exit"),
 ]
 
-NO_CLUSTER = ("check", "config", "cluster", "restore", "demo", "recover", "connect", "shell") # need none, or find it themselves
+NO_CLUSTER = ("check", "cert", "config", "cluster", "restore", "demo", "recover", "connect", "shell") # need none, or find it themselves
 
 
 def commands(env):
@@ -169,7 +181,7 @@ def commands(env):
     for line in text.split("commands:\n")[1].split("\n\n")[0].splitlines():
         m = re.match(r"  ([a-z][a-z-]*)(?: (.*?))?(?:  .*)?$", line)
         if m:
-            found[m[1]] = set(re.findall(r"(?:^|\| ?)([a-z]+)\b", m[2] or "")) if m[1] in ("lock", "quota", "member", "cluster", "config") else set()
+            found[m[1]] = set(re.findall(r"(?:^|\| ?)([a-z]+)\b", m[2] or "")) if m[1] in ("lock", "quota", "member", "cluster", "config", "cert") else set()
     return found
 
 
