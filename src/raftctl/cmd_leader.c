@@ -21,32 +21,41 @@ static void print_leader(const struct ctl *ctl, const struct ctl_leader *leader)
 struct search {
 	struct ctl *ctl;
 	struct ctl_leader leader; /* as of the last round */
-	struct ctl_leader sole;   /* a claim that no majority confirms … */
-	uint64_t sole_ms;         /* … and since when it stands */
+	struct ctl_leader sole;   /* known of by itself or by a majority alone … */
+	uint64_t sole_ms;         /* … and since when that stands */
 	struct rfs_err refusal;
 	bool answered;
 };
+
+/* It says so itself, and a majority does: those that follow one that has just died are a majority, too. */
+static bool is_certain(const struct ctl_leader *leader)
+{
+	return leader->confirmed && leader->claims;
+}
 
 /* One round. True when there is an answer, in s->leader. */
 static bool ask_all(struct search *s, uint64_t timeout_ms)
 {
 	uint64_t now = clock_mono_ms();
+	bool known;
 	struct ctl_survey *survey =
 	        ctl_survey_start(s->ctl, timeout_ms < ROUND_MS ? timeout_ms : ROUND_MS);
 
 	do {
 		ctl_turn(s->ctl, PAUSE_MS);
 		ctl_survey_leader(survey, &s->leader);
-	} while (!s->leader.confirmed && survey->pending > 0 && !ctl_interrupted());
+	} while (!is_certain(&s->leader) && survey->pending > 0 && !ctl_interrupted());
+	known = s->leader.confirmed || s->leader.claims;
 	s->answered |= survey->first_answer_ms != 0;
 	(void)ctl_survey_refused(survey, &s->refusal);
 	/* From here perhaps only the leader can be reached. It would have stepped down without its
-	 * majority, so a claim that stands for a while is true. */
-	if (!s->leader.claims || s->leader.id != s->sole.id || s->leader.term != s->sole.term) {
+	 * majority, so a claim that stands for a while is true. Or all but the leader: had it died,
+	 * they would have another one by then. */
+	if (!known || s->leader.id != s->sole.id || s->leader.term != s->sole.term) {
 		s->sole = s->leader;
 		s->sole_ms = now;
 	}
-	return s->leader.confirmed || (s->leader.claims && clock_mono_ms() - s->sole_ms >= SOLE_MS);
+	return is_certain(&s->leader) || (known && clock_mono_ms() - s->sole_ms >= SOLE_MS);
 }
 
 static int leader_run(struct ctl *ctl)
@@ -74,7 +83,8 @@ static int leader_run(struct ctl *ctl)
 }
 
 static const char details[] =
-        "Asks all nodes at once, and again until a majority of them agrees. Prints ID HOST:PORT.\n"
+        "Asks all nodes at once, and again until the leader and a majority of them agree. Prints "
+        "ID HOST:PORT.\n"
         "\n"
         "  raftctl leader                      1 127.0.0.1:7001\n"
         "  raftctl --timeout 15 leader         wait for one, up to 15 seconds\n"

@@ -85,6 +85,18 @@ def test_get_and_set_in_json(env, shared):
     json.loads(c.ctl("delete", f"{d}/k", "--json").stdout)
 
 
+@limit(60)
+def test_leader_is_never_the_one_that_has_just_died(env):
+    with env.cluster() as c:
+        for _ in range(4):
+            leader = c.wait_leader()
+            c.kill(leader) # the others follow it until an election timeout has passed
+            said = c.ctl("leader").stdout.decode()
+            check(not said.startswith(f"{leader} "), f"raftctl leader says {said!r} behind the end of node {leader}")
+            c.start(leader)
+            c.wait_ready()
+
+
 def test_leader_prints_id_and_address(env, shared):
     c = shared.cluster
     leader = c.wait_leader()

@@ -55,6 +55,31 @@ class Tmux:
         shutil.rmtree(self.place, ignore_errors=True)
 
 
+@limit(90)
+def test_a_session_of_lines_is_pasted_into_a_shell_while_two_of_five_are_dead(env):
+    with env.cluster(n=5, more=ALLOW) as c:
+        first = c.wait_leader()
+        c.kill(first, next(id for id in c.ids if id != first))
+        leader = c.wait_leader()
+        t = Tmux(env.dir, 120, 40, [program("raftctl"), "--cluster", c.toml])
+        try:
+            t.expect("raftctl>")
+            lines = [f"connect {c.address(leader).replace(':', ' ')}", "getleader", "getval key1", "setval key1 100", "getval key1", "suspend 1", "getleader",
+                     "getval key1", "setval key1 101", "getval key1", "quit"]
+            t.run("set-buffer", "".join(line + "\n" for line in lines))
+            t.run("paste-buffer")
+            t.ended(0)
+            answers = [line for line in t.screen() if line and not line.startswith(("raftctl", "ended")) and line not in lines]
+            equal(answers[1:4], [f"{leader} {c.address(leader)}", "None", "100"], "answers")
+            check(answers[0].startswith(f"connected to node {leader}") and answers[4] == f"node {leader} is suspended for 1000 ms", f"answers: {answers}")
+            check(re.fullmatch(r"[1-5] 127.0.0.1:\d+", answers[5]), f"getleader behind suspend: {answers}")
+            equal(answers[6:], ["100", "101"], "values behind suspend")
+        finally:
+            t.close()
+        c.start()
+        c.wait_ready()
+
+
 def monitor(cluster, columns, lines, **more):
     return Tmux(cluster.directory, columns, lines, [program("raftctl"), "--cluster", cluster.toml, "monitor"], **more)
 
