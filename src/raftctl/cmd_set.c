@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "commands.h"
 #include "shell.h"
@@ -17,10 +18,14 @@ static int put_file(struct ctl *ctl, const char *key, const char *file,
                     struct ctl_condition *only_if, uint64_t *index, struct rfs_err *err)
 {
 	int fd = open(file, O_RDONLY | O_CLOEXEC), rc;
+	struct stat st;
 
 	if (fd < 0)
 		return rfs_err_set(err, -errno, "%s: %s", file, rfs_strerror(-errno));
-	rc = ctl_value_put_fd(ctl, key, fd, only_if, index, err);
+	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+		rc = rfs_err_set(err, -EISDIR, "%s: %s", file, rfs_strerror(-EISDIR));
+	else
+		rc = ctl_value_put_fd(ctl, key, fd, only_if, index, err);
 	(void)close(fd);
 	return rc;
 }

@@ -216,7 +216,8 @@ static void print_key(struct printer *p, const struct key *k, const char *what, 
 		text_put_escaped(&line, bytes, n);
 	}
 	buf_put_u8(&line, '\n');
-	(void)fwrite(line.data, 1, line.len, stdout);
+	if (fwrite(line.data, 1, line.len, stdout) != line.len)
+		ctl_note_stdout_error();
 	buf_free(&line);
 	p->printed++;
 }
@@ -274,7 +275,7 @@ static int print_values(struct ctl *ctl, struct printer *p, const struct listing
 	size_t started = 0;
 	int rc = 0;
 
-	for (size_t i = 0; i < l->n_keys && rc == 0; i++) {
+	for (size_t i = 0; i < l->n_keys && rc == 0 && ctl_stdout_error() == 0; i++) {
 		const struct key *k = &l->keys[i];
 
 		for (; started < l->n_keys && started - i < VALUES_WINDOW &&

@@ -1,5 +1,6 @@
 /* raftctl: keys, cluster administration, diagnosis. */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -10,12 +11,16 @@
 /* What was printed counts only once it is out. */
 static int flush_stdout(int status)
 {
+	struct pollfd out = {.fd = STDOUT_FILENO};
+
 	errno = EIO;
 	if (fflush(stdout) == 0 && ferror(stdout) == 0)
 		return status;
 	if (ctl_stdout_error() != 0)
 		errno = ctl_stdout_error();
-	if (errno == EPIPE) /* `raftctl show | head`: nobody wants to know */
+	else if (errno == EIO && poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0)
+		errno = EPIPE; /* which printf(3) has kept to itself */
+	if (errno == EPIPE)    /* `raftctl show | head`: nobody wants to know */
 		return status != CTL_DONE ? status : CTL_NO;
 	return ctl_error(CTL_NO, "standard output: %s", rfs_strerror(-errno));
 }

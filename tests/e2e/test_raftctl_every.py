@@ -302,6 +302,12 @@ def test_output_that_cannot_be_written_is_no_success(env):
     cluster, fill = prepared(env)
     with cluster:
         cluster.ctl("set", "color", "blue")
+        for i in range(10): # more than a pipe and stdio hold
+            cluster.ctl("txn", data=b"".join(b"set many/%d/%d %s\n" % (i, k, b"x" * 200) for k in range(100)))
+        cluster.ctl("set", "zzz", "-", data=b"z" * 1_000_000)
+        for row in ("show", "show --json", "ls -l many/1", "show --keys", "show zzz"): # who reads has had enough
+            done = run(["sh", "-c", f'"$@" 2>{env.dir}/said | head -c 1', "sh", program("raftctl"), "--cluster", cluster.toml, *fill(row)], env.dir)
+            equal((env.dir / "said").read_text(), "", f"complaints of raftctl {row} into a pipe that nobody reads")
         rows = ["get color", "getval color", "show", "ls", "leader", "status", "member list", "quota list --json", "monitor --once", "config check",
                 "cluster status", "watch --from 1 --count 1", "backup -", "export -", "--help", "--version", "show --help", "set a b --json"]
         for row in rows:
