@@ -147,7 +147,10 @@ static int check_log(const char *dir, struct finding *f, struct rfs_err *err)
 
 	(void)snprintf(path, sizeof(path), "%s/wal/identity", dir);
 	if (access(path, R_OK) != 0)
-		return rfs_err_set(err, -errno, "%s: %s", path, rfs_strerror(-errno));
+		return rfs_err_set(
+		        err, -errno,
+		        "%s: %s\nThe data of node N is data_directory/N of its cluster file.", path,
+		        rfs_strerror(-errno));
 	(void)snprintf(path, sizeof(path), "%s/wal", dir);
 	rc = wal_open(&w, path, &opts, &f->log, err);
 	if (rc != 0)

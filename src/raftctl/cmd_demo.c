@@ -466,7 +466,7 @@ static int demo_run(struct ctl *ctl)
 	d->cluster = mem_zalloc(sizeof(*d->cluster));
 	d->slow = isatty(STDOUT_FILENO) && !ctl->args.json;
 	d->started_ms = clock_mono_ms();
-	ctl_catch_interrupts(); /* nothing may stay behind */
+	(void)ctl_catch_interrupts(); /* nothing may stay behind */
 	status = run_steps(d);
 	clean_up(d);
 	if (status == CTL_DONE && ctl->args.json)

@@ -244,7 +244,7 @@ static void converse(struct shell *sh)
 	const char *line;
 	bool interrupted;
 
-	ctl_catch_interrupts();
+	(void)ctl_catch_interrupts();
 	while (!sh->ended && (line = edit_line(e, &interrupted)) != NULL) {
 		ctl_forget_interrupt();
 		if (!interrupted)

@@ -224,12 +224,20 @@ static void on_interrupt(int signum)
 	interrupted = 1;
 }
 
-void ctl_catch_interrupts(void)
+bool ctl_catch_interrupts(void)
 {
 	struct sigaction act = {.sa_handler = on_interrupt};
+	bool already = catching != 0;
 
 	catching = 1;
 	(void)sigaction(SIGINT, &act, NULL);
+	return !already;
+}
+
+void ctl_release_interrupts(void)
+{
+	catching = 0;
+	(void)signal(SIGINT, SIG_DFL);
 }
 
 bool ctl_interrupted(void)

@@ -119,8 +119,9 @@ bool ctl_looks_up(void);
 int ctl_run(struct ctl *ctl);
 
 /* Ctrl-C ends the command and not the program (a shell with a person in front). From then on
- * waiting ends early: ctl_wait() gives -EINTR. */
-void ctl_catch_interrupts(void);
+ * waiting ends early: ctl_wait() gives -EINTR. False: that was so already. */
+bool ctl_catch_interrupts(void);
+void ctl_release_interrupts(void); /* Ctrl-C ends the program again */
 bool ctl_interrupted(void);
 void ctl_forget_interrupt(void);
 

@@ -468,7 +468,7 @@ int monitor_screen(struct monitor *m)
 		        "monitor: cannot draw on a terminal of type '%s' ($TERM); 'raftctl "
 		        "monitor --once' prints text",
 		        getenv("TERM") != NULL ? getenv("TERM") : "");
-	ctl_catch_interrupts();
+	(void)ctl_catch_interrupts();
 	(void)cbreak();
 	(void)noecho();
 	(void)keypad(stdscr, TRUE);

@@ -519,16 +519,24 @@ static int put_large(struct ctl *ctl, const char *key, int fd, uint8_t *piece, u
 {
 	struct upload u = {.ctl = ctl, .key = key, .only_if = only_if};
 	int rc = look_at_old(&u);
+	bool caught;
 
 	if (rc != 0)
 		return rc;
+	caught = ctl_catch_interrupts(); /* what has come so far is not to stay behind */
 	rc = begin(&u, piece, sparse_size > 0 ? 0 : FS_WRITE_BYTES_MAX);
 	if (rc == 0)
 		rc = sparse_size > 0 ? stream_sparse(&u, fd, sparse_size, err)
 		                     : stream_rest(&u, fd, piece, err);
+	if (rc == -EINTR)
+		(void)rfs_err_set(err, -EINTR, "interrupted; nothing was stored");
 	rc = rc != 0 ? not_yet(rc) : replace(&u, index);
-	if (rc != 0 && rc != RFS_EUNKNOWN && rc != RFS_ESESSION)
+	if (rc != 0 && rc != RFS_EUNKNOWN && rc != RFS_ESESSION) {
+		ctl_forget_interrupt();
 		discard(&u);
+	}
+	if (caught)
+		ctl_release_interrupts();
 	free(u.temporary);
 	return rc;
 }

@@ -5,12 +5,13 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import threading
 import time
 
-from harness import check, equal, limit, program, run, sanitizer_env, slow, text_of
+from harness import check, equal, limit, program, run, sanitizer_env, slow, text_of, wait_for
 
 GIB = 1 << 30
 NAMES = [b"new\nline", b"\xff\xfe\x80", b"-dash", b"--help", b"n" * 255, b"\xc3\xbc" * 127, b" lead", b"trail ", b"a\\b", b"*?[", b"\x01\x7f", b"..x",
@@ -180,6 +181,23 @@ def test_a_slow_pipe_does_not_cost_the_session(env):
         _, err = p.communicate(timeout=slow(20))
         equal((p.returncode, err), (0, b""), "exit code and words of an import from a slow pipe")
         equal(c.ctl("get", "t/file2").stdout, (source / "file2").read_bytes(), "the last file")
+
+
+@limit(60)
+def test_ctrl_c_in_the_middle_of_a_large_value_leaves_nothing_behind(env):
+    with env.cluster(n=1) as c:
+        c.ctl("set", "big", "old")
+        p = subprocess.Popen([program("raftctl"), "--cluster", c.toml, "set", "big", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=sanitizer_env(env.dir))
+        p.stdin.write(os.urandom(5 << 20))
+        p.stdin.flush()
+        wait_for(lambda: b".raftctl-" in c.ctl("ls").stdout, 10, "the value to be on its way")
+        p.send_signal(signal.SIGINT)
+        code, err = p.wait(slow(10)), p.stderr.read().decode()
+        equal(code, 1, f"exit code: {err}")
+        equal(err, "raftctl: big: interrupted; nothing was stored\n", "what was said")
+        equal(c.ctl("ls").stdout, b"big\n", "what is there")
+        equal(c.ctl("get", "big").stdout, b"old", "the key")
+        p.stdin.close()
 
 
 @limit(120)
