@@ -7,9 +7,12 @@
 bool monitor_can_draw(void)
 {
 	int known = 0;
+	bool can;
 
 	if (setupterm(NULL, STDOUT_FILENO, &known) == ERR)
 		return false;
 	/* To put the cursor anywhere, and to clear: what a dumb terminal cannot. */
-	return cursor_address != NULL && clear_screen != NULL;
+	can = cursor_address != NULL && clear_screen != NULL;
+	(void)del_curterm(cur_term);
+	return can;
 }
