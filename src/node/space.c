@@ -29,6 +29,7 @@
 #define RECLAIM_PAUSES   10u   /* times as long as the last one took */
 #define LINGER_SHORT_MS  2000u /* on a full disk files without names do not linger for longer */
 #define SAID_MS          5000u
+#define QUIET_MS         5000u /* without a change of a client */
 #define TRIM_LOST_MS     2000u /* a TRIM that has not been applied by then is not coming */
 
 /* Shares of the file system, and what they are at most and at least. */
@@ -257,16 +258,26 @@ static void hand_over(struct node *n)
 	node_step(n, &(struct raft_event){.kind = RAFT_EV_TRANSFER, .peer = to});
 }
 
+/* What has lingered is freed by the next change of a client: only where none comes is an entry made for it. */
+static bool has_to_free(const struct node *n)
+{
+	bool quiet = clock_mono_ms() - n->changed_ms >= QUIET_MS;
+	struct store_freeing f;
+
+	store_get_freeing(n->store, &f);
+	return f.contents > 0 || (quiet && store_has_to_free(n->store, clock_real_ns())) ||
+	       (space_is_tight(n) && store_lingering(n->store) > 0);
+}
+
 /* Have the state machine free a piece of what waits for that; at most one such entry is under way. */
 static void trim(struct node *n)
 {
 	const struct fs_op op = {.kind = FS_OP_TRIM,
 	                         .size = space_is_tight(n) ? LINGER_SHORT_MS : UINT64_MAX};
-	bool wanted = store_has_to_free(n->store, clock_real_ns()) ||
-	              (space_is_tight(n) && store_lingering(n->store) > 0);
 	uint64_t now = clock_mono_ms();
 
-	if (!wanted || n->role != RAFT_LEADER || fs_op_protocol(&op) > store_version(n->store) ||
+	if (!has_to_free(n) || n->role != RAFT_LEADER ||
+	    fs_op_protocol(&op) > store_version(n->store) ||
 	    (n->space.trims && now - n->space.trimmed_ms < TRIM_LOST_MS))
 		return;
 	n->space.trims = serve_command(n, &op) == 0;
