@@ -14,6 +14,23 @@ static void range_done(struct request *r, const struct fs_result *res)
 	request_reply_code(r, reply_errno_ino(res->err, true));
 }
 
+/* Where it is too much for one step, go on with the rest. Somebody who was interrupted meanwhile cannot be told that
+ * nothing was done. */
+static void fallocate_done(struct request *r, const struct fs_result *res)
+{
+	struct request_args rest = r->args;
+
+	if (res->err != 0 || res->value <= rest.op.offset) {
+		range_done(r, res);
+	} else if (r->interrupted) {
+		request_reply_code(r, ETIMEDOUT);
+	} else {
+		rest.op.size -= res->value - rest.op.offset;
+		rest.op.offset = res->value;
+		request_start(r->mount, request_take(r), &rest);
+	}
+}
+
 /* COLLAPSE, INSERT and UNSHARE the kernel refuses for every FUSE file system. */
 static bool falloc_of(int mode, uint32_t *ours)
 {
@@ -38,7 +55,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
 	               .offset = (uint64_t)offset,
 	               .size = (uint64_t)length,
 	               .flags = file_kill_suid(fuse_req_ctx(req)->uid)},
-	        .done = range_done,
+	        .done = fallocate_done,
 	        .file = file_of(fi),
 	        .ino = ino,
 	};

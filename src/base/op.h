@@ -68,8 +68,11 @@ enum fs_op_kind {
 
 	FS_OP_SETXATTR = 18,    /* ino name data flags(EXCL, MUST_EXIST) */
 	FS_OP_REMOVEXATTR = 19, /* ino name */
-	FS_OP_FALLOCATE = 20,   /* ino offset size mode(enum fs_falloc) flags(KILL_SUID) */
-	FS_OP_COPY = 21,        /* ino2 offset2: from; ino offset: to; size; flags(KILL_SUID).
+	FS_OP_FALLOCATE =
+	        20,      /* ino offset size mode(enum fs_falloc) flags(KILL_SUID). value = 0; or
+	                         * where zeros would free more than one entry may: it is done up to
+	                         * there, and is to be asked for again from there on */
+	FS_OP_COPY = 21, /* ino2 offset2: from; ino offset: to; size; flags(KILL_SUID).
 	                         * value = bytes copied: less than `size` at the end of the source, and
 	                         * where it is more than FS_COPY_BYTES_MAX */
 	FS_OP_TRIM = 22, /* size: ms; by the leader: files without names that have lingered for

@@ -347,13 +347,29 @@ static int zero_chunk(struct store *s, struct store_inode *n, uint64_t chunk, si
 	return chunk_store(s, n, chunk, s->chunk.data, s->chunk.len, &old);
 }
 
-int store_file_zero(struct store *s, struct store_inode *n, uint64_t offset, uint64_t len)
+/* As many of the chunks from `first` up to `last` as one command may free; *next: where the rest begins. */
+static int drop_some(struct store *s, struct store_inode *n, uint64_t first, uint64_t last,
+                     uint64_t *next)
+{
+	uint64_t most = s->freed < s->freed_max ? s->freed_max - s->freed : 1;
+	struct store_dropped gone;
+
+	if (store_content_drop(s, n->content, first, last, most, &gone) != 0)
+		return STORE_FAILED;
+	n->attr.blocks -= gone.blocks;
+	*next = gone.chunks == most ? gone.next : last;
+	return 0;
+}
+
+int store_file_zero(struct store *s, struct store_inode *n, uint64_t offset, uint64_t len,
+                    uint64_t *done)
 {
 	uint64_t end = offset + len, first = offset / STORE_CHUNK_BYTES,
 	         last = end / STORE_CHUNK_BYTES;
 	size_t at = offset % STORE_CHUNK_BYTES, tail = end % STORE_CHUNK_BYTES;
 
 	rfs_check(end >= offset && end <= n->attr.size);
+	*done = end;
 	if (len == 0)
 		return 0;
 	if (is_small(n->attr.size)) {
@@ -366,7 +382,11 @@ int store_file_zero(struct store *s, struct store_inode *n, uint64_t offset, uin
 		return STORE_FAILED;
 	if (tail > 0 && zero_chunk(s, n, last, 0, tail) != 0)
 		return STORE_FAILED;
-	return drop_chunks(s, n, first, last);
+	if (drop_some(s, n, first, last, &first) != 0)
+		return STORE_FAILED;
+	if (first < last)
+		*done = first * STORE_CHUNK_BYTES;
+	return 0;
 }
 
 /* The first chunk that is there, or is missing, from `chunk` on. After so many that all are there the rest counts as

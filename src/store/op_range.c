@@ -25,7 +25,7 @@ static int check_range(uint64_t offset, uint64_t len)
 int store_op_fallocate(struct store *s, const struct fs_op *op, struct fs_result *res)
 {
 	enum fs_falloc mode = (enum fs_falloc)op->mode;
-	uint64_t end = op->offset + op->size, old_size, upto;
+	uint64_t end = op->offset + op->size, old_size, upto, done;
 	struct store_inode n;
 	int rc;
 
@@ -44,9 +44,11 @@ int store_op_fallocate(struct store *s, const struct fs_op *op, struct fs_result
 	    (rc = store_quota_check(s, n.quota, 0, end - old_size)) != 0)
 		return rc;
 	upto = end < op->offset || end > old_size ? old_size : end;
-	if (makes_zeros(mode) && op->offset < upto &&
-	    store_file_zero(s, &n, op->offset, upto - op->offset) != 0)
-		return STORE_FAILED;
+	if (makes_zeros(mode) && op->offset < upto) {
+		if (store_file_zero(s, &n, op->offset, upto - op->offset, &done) != 0)
+			return STORE_FAILED;
+		res->value = done < upto ? done : 0;
+	}
 	if (!keeps_size(mode) && end > old_size && store_file_resize(s, &n, end) != 0)
 		return STORE_FAILED;
 	if (store_end_write(s, op, &n, makes_zeros(mode) || n.attr.size != old_size) != 0)

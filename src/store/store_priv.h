@@ -200,8 +200,10 @@ int store_file_read(struct store *s, const struct store_inode *n, uint64_t offse
 int store_file_clear(struct store *s, struct store_inode *n); /* its chunks are nobody's */
 /* Exchange the bytes of two files; chunks stay where they are. */
 int store_file_swap(struct store *s, struct store_inode *a, struct store_inode *b);
-/* Make `len` bytes from `offset` on read as zeros, within the size; whole pieces become holes. */
-int store_file_zero(struct store *s, struct store_inode *n, uint64_t offset, uint64_t len);
+/* Make `len` bytes from `offset` on read as zeros, within the size; whole pieces become holes, no more of them than one
+ * command may free: it is done up to `*done`. */
+int store_file_zero(struct store *s, struct store_inode *n, uint64_t offset, uint64_t len,
+                    uint64_t *done);
 /* Where data, or a hole, begins at or behind `offset`, which lies within the size; the end of the file is a hole.
  * -ENXIO: only holes follow. */
 int store_file_seek(struct store *s, const struct store_inode *n, uint64_t offset, bool hole,

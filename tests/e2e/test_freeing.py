@@ -5,6 +5,7 @@ import threading
 
 from harness import FULL, check, equal, limit, wait_for
 from test_metrics import get, observed_cluster, samples
+from test_syscalls import PUNCH, fallocate
 
 MIB = 1 << 20
 CHUNKS_A_MIB = 64
@@ -88,6 +89,24 @@ def test_others_go_on_while_a_large_file_is_freed(env):
                 check(not (b / "big").exists(), "a removed file is there")
             else:
                 equal((b / "big").read_bytes(), left, f"the file that was {way}")
+        cluster.wait_agreed()
+
+
+@limit(120)
+def test_others_go_on_while_a_large_hole_is_made(env):
+    cluster, ports = observed_cluster(env)
+    with cluster:
+        a, b = cluster.mount("a"), cluster.mount("b")
+        fill(a / "big", SIZE)
+        before = freed(ports)
+        with Small(b / "small") as small, open(a / "big", "r+b") as f:
+            fallocate(f.fileno(), PUNCH, MIB, (SIZE - 2) * MIB)
+            wait_freed(ports, before, SIZE - 2)
+        check(small.error is None and small.written > 0, f"a small write meanwhile: {small.error}")
+        with open(b / "big", "rb") as f:
+            equal([f.read(MIB) for _ in range(2)], [b"o" * MIB, bytes(MIB)], "the first two MiB")
+            f.seek((SIZE - 2) * MIB)
+            equal([f.read(MIB) for _ in range(3)], [bytes(MIB), b"o" * MIB, b""], "the last two MiB")
         cluster.wait_agreed()
 
 

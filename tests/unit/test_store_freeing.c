@@ -422,6 +422,51 @@ START_TEST(test_it_goes_with_the_content_to_another_file)
 }
 END_TEST
 
+/* ---- holes ---- */
+
+static int fallocate(uint64_t ino, enum fs_falloc mode, uint64_t offset, uint64_t size)
+{
+	return kit_do(&k, &(struct fs_op){.kind = FS_OP_FALLOCATE,
+	                                  .ino = ino,
+	                                  .mode = mode,
+	                                  .offset = offset,
+	                                  .size = size});
+}
+
+START_TEST(test_a_large_hole_is_made_in_several_steps)
+{
+	static const enum fs_falloc modes[] = {FS_FALLOC_PUNCH, FS_FALLOC_ZERO,
+	                                       FS_FALLOC_ZERO_KEEP_SIZE};
+	uint64_t f = filled("f", 'o', LARGE), at = 100, end = 10 * STORE_CHUNK_BYTES + 5;
+	unsigned steps = 0;
+
+	do {
+		ck_assert_int_eq(fallocate(f, modes[_i], at, end - at), 0);
+		kit_verify(&k);
+		at = k.res.value;
+		steps++;
+	} while (at != 0);
+	ck_assert_uint_eq(freed(), 9);
+	ck_assert_uint_eq(steps, 3);
+	assert_bytes(f, 0, 'o', 100);
+	assert_bytes(f, 100, 0, (size_t)end - 100);
+	assert_bytes(f, end, 'o', (size_t)(LARGE - end));
+	ck_assert_uint_eq(kit_attr(&k, f).size, LARGE);
+}
+END_TEST
+
+START_TEST(test_zeros_beyond_the_end_let_it_grow_at_the_first_step)
+{
+	uint64_t f = filled("f", 'o', LARGE);
+
+	ck_assert_int_eq(fallocate(f, FS_FALLOC_ZERO, 0, 2 * LARGE), 0);
+	ck_assert_uint_eq(k.res.value, MAX * STORE_CHUNK_BYTES);
+	ck_assert_uint_eq(k.res.attr.size, 2 * LARGE);
+	ck_assert_int_eq(fallocate(f, FS_FALLOC_PUNCH, 2 * LARGE, UINT64_MAX), 0);
+	ck_assert_uint_eq(k.res.value, 0);
+}
+END_TEST
+
 /* ---- how much ---- */
 
 /* A transaction over files of which each could go at once. */
@@ -683,6 +728,8 @@ int main(void)
 	tcase_add_test(tc, test_it_is_cut_again);
 	tcase_add_loop_test(tc, test_it_waits_with_the_rest_when_that_goes, 0, WAYS);
 	tcase_add_test(tc, test_it_goes_with_the_content_to_another_file);
+	tcase_add_loop_test(tc, test_a_large_hole_is_made_in_several_steps, 0, 3);
+	tcase_add_test(tc, test_zeros_beyond_the_end_let_it_grow_at_the_first_step);
 	tcase_add_test(tc, test_one_command_frees_no_more_than_it_may);
 	tcase_add_test(tc, test_so_do_many_files_that_go_together);
 	tcase_add_test(tc, test_who_brings_more_frees_more);
