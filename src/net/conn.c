@@ -248,9 +248,13 @@ static void conn_on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
  * too. */
 void conn_take_records(struct net_conn *c, const void *p, size_t n)
 {
+	bool shakes = c->state == CONN_HANDSHAKE && c->listener != NULL;
+	uint64_t began_ns = shakes ? uv_hrtime() : 0;
 	struct rfs_err err = {0};
 	int rc = tls_stream_take(c->tls, p, n, &c->in, &err);
 
+	if (shakes)
+		listener_spent(c, uv_hrtime() - began_ns);
 	if (rc != 0 && rc != -EPIPE)
 		buf_clear(&c->out); /* nothing but an alert can leave now */
 	if (tls_stream_out(c->tls)->len > 0)

@@ -146,6 +146,7 @@ void listener_drop_young(struct net_conn *c);
 /* Whether its handshake, which costs us more than the peer, may begin now; else it is begun by
  * handshake_accept() later. */
 bool listener_may_shake(struct net_conn *c);
+void listener_spent(struct net_conn *c, uint64_t ns); /* on its handshake */
 
 /* ---- addr.c ---- */
 

@@ -18,11 +18,12 @@
 #define LOG_LINES_MAX 10u
 #define LOG_WINDOW_MS 10000u
 
-/* A handshake costs a node a tenth of a millisecond and more, and a caller, if he likes, nothing. In a
- * turn of the loop hundreds may come, and between two turns nobody is heard and no heartbeat leaves:
- * so only so many are begun in such a time, a quarter of it at most, and the others wait their turn. */
-#define SHAKES_MAX      16u
-#define SHAKE_WINDOW_MS 10u
+/* A handshake costs a node a tenth of a millisecond or one and a half, as OpenSSL is old or new, and a
+ * caller, if he likes, nothing. In a turn of the loop hundreds may come, and between two turns nobody is
+ * heard and no heartbeat leaves: so they may take a quarter of the time, and the others wait their
+ * turn. */
+#define SHAKE_WINDOW_NS 10000000u
+#define SHAKE_BUDGET_NS 2500000u
 
 struct net_listener {
 	uint32_t magic;
@@ -42,8 +43,7 @@ struct net_listener {
 	struct net_conn *young;
 	unsigned n_young;
 	uv_timer_t shake_timer;
-	uint64_t shake_window_ms;
-	unsigned shakes;
+	uint64_t settled_ns, spent_ns; /* on handshakes */
 
 	bool closing;
 	unsigned handles; /* not yet closed */
@@ -174,22 +174,34 @@ static void listener_on_shake(uv_timer_t *timer)
 	}
 }
 
+/* What was spent is forgotten as time goes by. */
+static void listener_settle(struct net_listener *l)
+{
+	uint64_t now_ns = uv_hrtime(), windows = (now_ns - l->settled_ns) / SHAKE_WINDOW_NS;
+
+	if (windows == 0)
+		return;
+	l->settled_ns = now_ns;
+	l->spent_ns = windows * SHAKE_BUDGET_NS < l->spent_ns
+	                      ? l->spent_ns - windows * SHAKE_BUDGET_NS
+	                      : 0;
+}
+
 bool listener_may_shake(struct net_conn *c)
 {
 	struct net_listener *l = c->listener;
-	uint64_t now_ms = uv_now(l->loop);
 
-	if (now_ms - l->shake_window_ms >= SHAKE_WINDOW_MS) {
-		l->shake_window_ms = now_ms;
-		l->shakes = 0;
-	}
-	c->queued = l->shakes >= SHAKES_MAX;
-	if (!c->queued)
-		l->shakes++;
-	else if (!uv_is_active((uv_handle_t *)&l->shake_timer))
-		rfs_check(uv_timer_start(&l->shake_timer, listener_on_shake, SHAKE_WINDOW_MS, 0) ==
-		          0);
+	listener_settle(l);
+	c->queued = l->spent_ns >= SHAKE_BUDGET_NS;
+	if (c->queued && !uv_is_active((uv_handle_t *)&l->shake_timer))
+		rfs_check(uv_timer_start(&l->shake_timer, listener_on_shake,
+		                         SHAKE_WINDOW_NS / 1000000u, 0) == 0);
 	return !c->queued;
+}
+
+void listener_spent(struct net_conn *c, uint64_t ns)
+{
+	c->listener->spent_ns += ns;
 }
 
 /* ---- accepting ---- */
