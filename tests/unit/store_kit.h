@@ -26,7 +26,7 @@
 const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void)
 {
-	return "race:librocksdb.so\n";
+	return "race:librocksdb.so\nrace:libstdc++.so\n";
 }
 #endif
 
