@@ -388,8 +388,10 @@ client_key = "tls/{client}.key"
 
     def ctl(self, *args, data=None, code=0, seconds=20, alone=False):
         """raftctl on this cluster; its exit code must be `code` (None: any). Gives the CompletedProcess. `alone`: without
-        the cluster file."""
+        the cluster file; "bare": also without a certificate that E2E_TLS would give."""
         which = [] if alone else ["--cluster", self.toml]
+        if TLS and alone is True and self.tls: # an endpoint has no file that says what to show
+            which = ["--ca", self.tls / "ca.pem", "--cert", self.tls / "admin-main.pem", "--key", self.tls / "admin-main.key"]
         done = run([program("raftctl"), *which, *args], self.directory, seconds, data=data)
         if code is not None and done.returncode != code:
             raise Failure(f"raftctl {' '.join(map(str, args))}: exit code {done.returncode}, wanted {code}: {text_of(done)}")

@@ -116,7 +116,7 @@ def test_who_shows_nothing_or_something_else_is_refused_with_4(env):
     with tls_cluster(env) as cluster:
         cluster.ctl("set", "a", "1")
         endpoint = ["--endpoint", cluster.address(1), "--timeout", "2"]
-        done = cluster.ctl(*endpoint, "get", "a", alone=True, code=4)
+        done = cluster.ctl(*endpoint, "get", "a", alone="bare", code=4)
         check("under TLS alone" in text_of(done), f"a plain client is told: {text_of(done)}")
         plain = cluster.directory / "plain.toml"
         plain.write_text(cluster.toml.read_text().split("\n[tls]")[0])
@@ -130,10 +130,10 @@ def test_who_shows_nothing_or_something_else_is_refused_with_4(env):
         (strange / "both.pem").write_text((strange / "ca.pem").read_text() + (cluster.tls / "ca.pem").read_text())
         run([program("raftctl"), "cert", "client", strange, "mallory"], env.dir)
         done = cluster.ctl(*endpoint, "--ca", strange / "both.pem", "--cert", strange / "client-mallory.pem", "--key",
-                           strange / "client-mallory.key", "get", "a", alone=True, code=4)
+                           strange / "client-mallory.key", "get", "a", alone="bare", code=4)
         check("does not take our certificate" in text_of(done), f"a client of another authority is told: {text_of(done)}")
         done = cluster.ctl(*endpoint, "--ca", strange / "ca.pem", "--cert", strange / "client-mallory.pem", "--key",
-                           strange / "client-mallory.key", "get", "a", alone=True, code=4)
+                           strange / "client-mallory.key", "get", "a", alone="bare", code=4)
         check("its certificate is refused" in text_of(done), f"a client that does not know the authority: {text_of(done)}")
         equal(cluster.ctl("get", "a").stdout, b"1", "the key afterwards")
         said = cluster.log(1).read_text()
