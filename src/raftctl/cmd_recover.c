@@ -9,7 +9,7 @@
 
 #define YES "yes-i-may-lose-data"
 
-static int exit_of(const struct rfs_err *err)
+static enum ctl_exit exit_of(const struct rfs_err *err)
 {
 	return ctl_exit_of(err->code == -EBUSY ? RFS_EIDENTITY : err->code);
 }
