@@ -103,7 +103,7 @@ enum fs_right fs_op_right(enum fs_op_kind kind)
 #define FS_FLAGS_2                                                                                 \
 	((uint32_t)(FS_F_LOCK_BYTES | FS_F_LOCK_SHARED | FS_F_LOCK_WAIT | FS_F_FENCED |            \
 	            FS_F_IF_VERSION | FS_F_MUST_EXIST | FS_F_TMPFILE | FS_F_NAMES | FS_F_HOLE |    \
-	            FS_F_LOCK_UNDO | FS_F_WRITTEN_BEFORE))
+	            FS_F_LOCK_UNDO | FS_F_WRITTEN_BEFORE | FS_F_ACL | FS_F_KILL_SGID))
 
 /* A wish that a server of version 1 passes over, and gives more than was asked for. */
 static uint32_t flags_that_count(const struct fs_op *op)

@@ -44,7 +44,8 @@ enum fs_op_kind {
 	FS_OP_MKNOD = 4, /* parent name mode uid gid rdev flags(EXCL); data: symlink target.
 	                     * Without EXCL an existing regular file is returned as it is.
 	                     * flags(TMPFILE): a regular file without a name, this session's until
-	                     * it is linked, released, or the session ends */
+	                     * it is linked, released, or the session ends.
+	                     * flags(ACL): umask */
 	FS_OP_LINK = 5, /* ino parent name flags(TMPFILE: the inode may be a file without a name) */
 	FS_OP_UNLINK = 6,   /* parent name keep_ino */
 	FS_OP_RMDIR = 7,    /* parent name */
@@ -66,8 +67,11 @@ enum fs_op_kind {
 	                         * flags(LOCK_UNDO): a whole-file lock that it got is given up */
 	FS_OP_LOCK_BREAK = 17,  /* name: path; it is no longer locked. value = how many locks */
 
-	FS_OP_SETXATTR = 18,    /* ino name data flags(EXCL, MUST_EXIST) */
-	FS_OP_REMOVEXATTR = 19, /* ino name */
+	/* ino name data flags(EXCL, MUST_EXIST). An access control list (acl.h) is taken where it makes sense (-EACCES: a
+	 * default one of no directory, -EOPNOTSUPP: of a symlink); an access list changes the mode, too, and with
+	 * KILL_SGID set-group-id goes. Neither EXCL nor MUST_EXIST counts for them */
+	FS_OP_SETXATTR = 18,
+	FS_OP_REMOVEXATTR = 19, /* ino name. -ENODATA, but of an access control list */
 	FS_OP_FALLOCATE =
 	        20,      /* ino offset size mode(enum fs_falloc) flags(KILL_SUID). value = 0; or
 	                         * where zeros would free more than one entry may: it is done up to
@@ -145,6 +149,10 @@ enum fs_op_flag {
 	FS_F_LOCK_UNDO = 1u << 16,
 	/* WRITE, ADOPT: it was written at mtime_ns, if that is before the entry's own time. */
 	FS_F_WRITTEN_BEFORE = 1u << 17,
+	/* MKNOD: a default access control list of the directory makes mode and list of what is new, out of `mode` as it
+	 * was asked for; without one `umask` counts. Without this flag nothing is inherited. */
+	FS_F_ACL = 1u << 18,
+	FS_F_KILL_SGID = 1u << 19,
 };
 
 /* What FS_OP_FALLOCATE does with the range. No room is set aside by any of them. */
@@ -182,6 +190,7 @@ struct fs_op {
 	uint64_t ino, parent, parent2, keep_ino, ino2;
 	struct fs_str name, name2;
 	uint32_t mode, uid, gid;
+	uint32_t umask; /* FS_F_ACL */
 	uint64_t rdev;
 	uint64_t offset, size, offset2;
 	int64_t atime_ns, mtime_ns, ctime_ns; /* since the epoch */

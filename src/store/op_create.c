@@ -45,8 +45,8 @@ static int give_existing(struct store *s, const struct fs_op *op, const struct s
 	return 0;
 }
 
-static void init_new(struct store *s, const struct fs_op *op, const struct store_inode *dir,
-                     struct store_inode *n)
+static int init_new(struct store *s, const struct fs_op *op, const struct store_inode *dir,
+                    struct store_inode *n)
 {
 	uint32_t mode = op->mode;
 
@@ -57,6 +57,7 @@ static void init_new(struct store *s, const struct fs_op *op, const struct store
 		memcpy(n->data, op->data, op->data_len);
 		n->attr.size = op->data_len;
 	}
+	return (op->flags & FS_F_ACL) != 0 ? store_acl_inherit(s, dir, op->umask, n) : 0;
 }
 
 /* A file that has no name yet: gone with the session, unless it is linked. */
@@ -71,7 +72,8 @@ static int make_nameless(struct store *s, const struct fs_op *op, struct fs_resu
 	if ((rc = store_inode_load_dir(s, op->parent, &dir)) != 0 ||
 	    (rc = store_quota_check(s, dir.quota, 1, 0)) != 0)
 		return rc;
-	init_new(s, op, &dir, &n);
+	if (init_new(s, op, &dir, &n) != 0)
+		return STORE_FAILED;
 	n.attr.nlink = 0;
 	if (store_orphan_add(s, &n) != 0)
 		return STORE_FAILED;
@@ -99,7 +101,8 @@ int store_op_mknod(struct store *s, const struct fs_op *op, struct fs_result *re
 		return -EMLINK;
 	if ((rc = store_quota_check(s, dir.quota, 1, 0)) != 0)
 		return rc;
-	init_new(s, op, &dir, &n);
+	if (init_new(s, op, &dir, &n) != 0)
+		return STORE_FAILED;
 	if (store_dir_add(s, &dir, &slot, op->name, n.attr.ino, op->mode) != 0 ||
 	    store_inode_save(s, &dir) != 0 || store_inode_save(s, &n) != 0)
 		return STORE_FAILED;

@@ -22,11 +22,12 @@ static int check_target(const struct store_path *p)
 	return S_ISREG(p->slot.type) ? 0 : -EINVAL;
 }
 
-/* Put the new inode `n` under a name of the directory `dir`; both get saved. */
+/* Put the new inode `n` under a name of the directory `dir`, whose default access control list counts; both get saved. */
 static int enter(struct store *s, struct store_inode *dir, const struct store_slot *slot,
                  struct fs_str name, struct store_inode *n)
 {
-	if (store_dir_add(s, dir, slot, name, n->attr.ino, n->attr.mode) != 0 ||
+	if (store_acl_inherit(s, dir, 0, n) != 0 ||
+	    store_dir_add(s, dir, slot, name, n->attr.ino, n->attr.mode) != 0 ||
 	    store_inode_save(s, dir) != 0 || store_inode_save(s, n) != 0)
 		return STORE_FAILED;
 	store_emit(s, &(struct store_change){.kind = STORE_CHANGE_CREATE,

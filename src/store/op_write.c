@@ -99,6 +99,8 @@ int store_op_setattr(struct store *s, const struct fs_op *op, struct fs_result *
 	    store_xattr_drop_privileges(s, &n) != 0)
 		return STORE_FAILED;
 	set_owner_and_mode(op, &n);
+	if ((op->valid & FS_SET_MODE) != 0 && store_acl_chmod(s, &n) != 0)
+		return STORE_FAILED;
 	set_times(s, op, &n);
 	if (store_inode_save(s, &n) != 0)
 		return STORE_FAILED;

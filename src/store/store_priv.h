@@ -243,6 +243,28 @@ void store_content_unload_all(struct store *s);
 int store_xattr_clear(struct store *s, struct store_inode *n); /* remove all */
 /* A change of bytes or owner takes away the capabilities that a program had (security.capability). */
 int store_xattr_drop_privileges(struct store *s, struct store_inode *n);
+/* 1: borrowed until the next record is read; 0: it has none of that name. */
+int store_xattr_find(struct store *s, const struct store_inode *n, struct fs_str name,
+                     struct engine_bytes *value);
+/* 0, or -ENOSPC: the inode has as many as it can. */
+int store_xattr_put(struct store *s, struct store_inode *n, struct fs_str name, const void *value,
+                    uint32_t len);
+int store_xattr_remove(struct store *s, struct store_inode *n, struct fs_str name, bool *found);
+
+/* ---- acl.c: access control lists (base/acl.h); the inode is the caller's to save ---- */
+
+/* SETXATTR of one. *changed: so is the inode. An outcome but 0: nothing was done. */
+int store_acl_set(struct store *s, const struct fs_op *op, struct store_inode *n, bool *changed);
+int store_acl_chmod(struct store *s, struct store_inode *n); /* its mode was set: so is its list */
+/* `n` is new in `dir`, its mode as it was asked for. `umask` counts where `dir` has no default list. */
+int store_acl_inherit(struct store *s, const struct store_inode *dir, uint32_t umask,
+                      struct store_inode *n);
+/* For store_verify(): what an inode's lists say; an attribute that is none is passed over. NULL, or what is wrong. */
+struct store_acl_facts {
+	bool has_access, has_default;
+	uint32_t mode; /* of the access list */
+};
+const char *store_acl_check(const struct record_xattr *x, struct store_acl_facts *f);
 
 /* ---- quota.c: what the cluster and its trees may hold ---- */
 

@@ -28,6 +28,7 @@ struct seen {
 	uint64_t tail;    /* those from here on … */
 	uint64_t tail_of; /* … and this file has those below, if any */
 	uint64_t orphans; /* or lingering */
+	struct store_acl_facts acl;
 	bool below_root;
 	UT_hash_handle hh;
 };
@@ -119,7 +120,14 @@ static const char *see_quota(struct verify *v, const struct store_walk *w)
 
 static const char *see_xattrs(struct verify *v, const struct store_walk *w)
 {
-	return record_check_xattrs(w->value, &seen_of(v, w->key.first)->xattrs_found);
+	struct seen *n = seen_of(v, w->key.first);
+	const char *bad = record_check_xattrs(w->value, &n->xattrs_found);
+	struct reader r = reader_of(w->value.p, w->value.len);
+	struct record_xattr x;
+
+	while (bad == NULL && record_next_xattr(&r, &x))
+		bad = store_acl_check(&x, &n->acl);
+	return bad;
 }
 
 static const char *see_chunk(struct verify *v, const struct store_walk *w)
@@ -436,6 +444,10 @@ static const char *check_inode(const struct seen *n)
 		return "its names say another type";
 	if (n->xattrs != n->xattrs_found)
 		return "not as many extended attributes as it says";
+	if (n->acl.has_access && n->acl.mode != (n->attr.mode & 0777))
+		return "mode and access control list differ";
+	if (n->acl.has_default && !S_ISDIR(n->attr.mode))
+		return "a default access control list of what is no directory";
 	return S_ISDIR(n->attr.mode) ? check_dir(n) : check_file(n);
 }
 

@@ -32,6 +32,7 @@ static void op_to_pb(RfsPb__Op *m, const struct fs_op *op)
 	m->lock_session = op->lock_session;
 	m->lock_seq = op->lock_seq;
 	m->pid = op->pid;
+	m->umask = op->umask;
 }
 
 static const void *bytes_or_null(const ProtobufCBinaryData *b)
@@ -78,6 +79,7 @@ static int op_of_pb(const RfsPb__Op *m, struct fs_op *op, struct rfs_err *err)
 	        .lock_session = m->lock_session,
 	        .lock_seq = m->lock_seq,
 	        .pid = m->pid,
+	        .umask = m->umask,
 	};
 	return 0;
 }

@@ -248,6 +248,7 @@ static struct fs_op op_extreme(void)
 	                      .lock_session = 34,
 	                      .lock_seq = 35,
 	                      .pid = 36,
+	                      .umask = 37,
 	                      .data = data,
 	                      .data_len = sizeof(data)};
 }
@@ -289,6 +290,7 @@ static void assert_op(const struct fs_op *a, const struct fs_op *e)
 	ck_assert_uint_eq(a->lock_session, e->lock_session);
 	ck_assert_uint_eq(a->lock_seq, e->lock_seq);
 	ck_assert_uint_eq(a->pid, e->pid);
+	ck_assert_uint_eq(a->umask, e->umask);
 	assert_str((struct fs_str){a->data, a->data_len}, (struct fs_str){e->data, e->data_len});
 }
 
