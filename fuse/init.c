@@ -84,6 +84,20 @@ void init_raise_page_limit(struct init_patch *p)
 	         PAGE_LIMIT_FILE, limit, (limit - 1) * 4);
 }
 
+/* What access control lists need of the kernel: that it checks them, gives the umask instead of applying it, and says
+ * where set-group-id goes (SETXATTR_EXT, since 5.13). */
+static unsigned acl_capabilities(struct init_patch *p, const struct fuse_conn_info *conn)
+{
+	const unsigned needed = FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK;
+
+	if (!p->acl)
+		return 0;
+	p->too_old = (conn->capable & needed) != needed || (p->offered & FUSE_SETXATTR_EXT) == 0;
+	if (p->too_old)
+		log_error("-o acl needs Linux 5.13 or newer");
+	return needed;
+}
+
 void init_connection(struct init_patch *p, struct fuse_conn_info *conn)
 {
 	const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC |
@@ -95,13 +109,12 @@ void init_connection(struct init_patch *p, struct fuse_conn_info *conn)
 	 * the listing has carried them for nothing. Everything else off, above all what would let the kernel answer from memory (writeback
 	 * cache, symlinks) or change what one request is (async direct I/O). Set-id bits are
 	 * cleared by the kernel, with a SETATTR before the write. */
-	conn->want = conn->capable & wanted;
+	conn->want = conn->capable & (wanted | acl_capabilities(p, conn));
 	conn->max_write = FS_WRITE_BYTES_MAX;
 	conn->max_read = FS_READ_BYTES_MAX;
 	conn->max_background = BACKGROUND_MAX;
 	conn->congestion_threshold = CONGESTION_AT;
 	conn->time_gran = 1;
-	(void)p;
 }
 
 /* Take note of what the kernel offers in its INIT request. */
@@ -125,6 +138,8 @@ static void look_at_request(struct init_patch *p, const void *bytes, size_t n)
 
 static void patch_init(const struct init_patch *p, struct fuse_init_out *out)
 {
+	if (p->acl)
+		out->flags |= FUSE_SETXATTR_EXT;
 	if ((p->offered & FUSE_MAX_PAGES) != 0) {
 		out->flags |= FUSE_MAX_PAGES;
 		out->max_pages = (uint16_t)p->pages;
@@ -149,6 +164,30 @@ static void rename_tmpfile(void *bytes, size_t n)
 	memcpy(bytes, &head, sizeof(head));
 }
 
+/* Where it was agreed upon, SETXATTR has a longer head than libfuse 3.14 knows: make it the short one. The new length. */
+static size_t shorten_setxattr(uint8_t *bytes, size_t n)
+{
+	const size_t tail = sizeof(struct fuse_in_header) + sizeof(struct fuse_setxattr_in),
+	             cut = sizeof(struct fuse_setxattr_in) - FUSE_COMPAT_SETXATTR_IN_SIZE;
+	struct fuse_setxattr_in in;
+	struct fuse_in_header head;
+
+	if (n < tail)
+		return n;
+	memcpy(&head, bytes, sizeof(head));
+	if (head.opcode != FUSE_SETXATTR)
+		return n;
+	memcpy(&in, bytes + sizeof(head), sizeof(in));
+	in.flags &= ~(uint32_t)INIT_SETXATTR_KILL_SGID;
+	if ((in.setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID) != 0)
+		in.flags |= (uint32_t)INIT_SETXATTR_KILL_SGID;
+	head.len -= (uint32_t)cut;
+	memcpy(bytes, &head, sizeof(head));
+	memcpy(bytes + sizeof(head), &in, FUSE_COMPAT_SETXATTR_IN_SIZE);
+	memmove(bytes + tail - cut, bytes + tail, n - tail);
+	return n - cut;
+}
+
 static ssize_t session_read(int fd, void *buf, size_t size, void *userdata)
 {
 	struct init_patch *p = init_patch_of(userdata);
@@ -157,8 +196,18 @@ static ssize_t session_read(int fd, void *buf, size_t size, void *userdata)
 	if (n > 0) {
 		look_at_request(p, buf, (size_t)n);
 		rename_tmpfile(buf, (size_t)n);
+		if (p->acl)
+			n = (ssize_t)shorten_setxattr(buf, (size_t)n);
 	}
 	return n;
+}
+
+/* The kernel ends what it cannot have: the mount fails. */
+static ssize_t refuse_init(int fd, struct fuse_out_header *head)
+{
+	head->error = -EPROTO;
+	head->len = sizeof(*head);
+	return write(fd, head, sizeof(*head));
 }
 
 /* A reply is a header and its body, the header in iov[0]. What is patched here is the body of two
@@ -172,6 +221,8 @@ static ssize_t session_writev(int fd, struct iovec *iov, int count, void *userda
 	memcpy(&head, iov[0].iov_base, sizeof(head));
 	if (p->init_unique != 0 && head.unique == p->init_unique) {
 		p->init_unique = 0;
+		if (p->too_old)
+			return refuse_init(fd, &head);
 		if (head.error == 0 && count == 2 && iov[1].iov_len == sizeof(struct fuse_init_out))
 			patch_init(p, iov[1].iov_base);
 		else if (head.error == 0)

@@ -14,7 +14,13 @@
 /* open(2) with O_TMPFILE comes as a CREATE of this name, which no file can have. */
 #define INIT_TMPFILE_NAME "/"
 
+/* Among the flags of setxattr(2), as op_setxattr() gets them: who sets an access control list is neither in the file's
+ * group nor privileged, so set-group-id goes. Only of a mount with access control lists. */
+#define INIT_SETXATTR_KILL_SGID (1 << 30)
+
 struct init_patch {
+	bool acl;     /* access control lists: the kernel checks them, and leaves the umask to us */
+	bool too_old; /* for that, the kernel is */
 	uint64_t init_unique; /* the INIT request that waits for its reply; 0: none */
 	uint64_t offered;     /* the kernel's flags, both words */
 	unsigned pages;       /* what /proc/sys/fs/fuse/max_pages_limit lets us ask for */

@@ -47,7 +47,11 @@ struct init_patch *init_patch_of(void *userdata)
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
-	init_connection(init_patch_of(userdata), conn);
+	struct mount *m = userdata;
+
+	init_connection(init_patch_of(m), conn);
+	if (m->options->acl)
+		ops_learn_root_acl(m);
 }
 
 /* Missing ones are answered ENOSYS, which the kernel takes as "never ask again": locks (it keeps
@@ -215,6 +219,7 @@ int mount_start(struct mount **out, uv_loop_t *loop, struct client *c,
 	m->loop = loop;
 	m->client = c;
 	m->options = s->options;
+	m->patch.acl = s->options->acl;
 	m->view = s->options->view;
 	m->view.root = s->root;
 	m->mountpoint = mem_strdup(s->mountpoint);

@@ -199,6 +199,10 @@ static int take_word(struct mount_options *o, const char *word, struct rfs_err *
 		o->notify = true;
 		return 0;
 	}
+	if (strcmp(word, "acl") == 0 || strcmp(word, "noacl") == 0) {
+		o->acl = word[0] == 'a';
+		return 0;
+	}
 	if (strcmp(word, "debug") == 0) {
 		o->debug = true;
 		return 0;

@@ -9,6 +9,7 @@
 #include "inodes.h"
 #include "mount.h"
 #include "view.h"
+#include "../src/base/acl.h"
 #include "../src/base/check.h"
 
 #define MOUNT_MAGIC 0x6d6e7421u
@@ -70,6 +71,10 @@ struct mount {
 	/* The last attributes of the root directory; see ops_meta.c. */
 	struct fs_attr root;
 	bool root_known;
+	/* … and its access control list, none if empty; with -o acl the kernel asks for both. */
+	uint8_t root_acl[ACL_BYTES_MAX];
+	uint32_t root_acl_len;
+	bool root_acl_known;
 	bool has_byte_locks; /* or had: somebody used fcntl(2)'s */
 
 	struct mount_silence silences[MOUNT_SILENCES]; /* by pid */

@@ -63,6 +63,7 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
 void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+void ops_learn_root_acl(struct mount *m); /* as long as there is a quorum to ask */
 
 /* How a handle is told to the kernel: ops_data.c. */
 void op_fill_open_reply(struct mount *m, struct fuse_file_info *fi, struct file *f);

@@ -3,7 +3,8 @@
  * A mount whose modes the kernel checks (default_permissions) is asked for the root's attributes on
  * every path, as their timeout is 0; for .raft/ too, which has to answer without a quorum. So
  * there, and only while the client has no connection to a leader, a GETATTR of the root that stays
- * unanswered for a moment is answered with the root's last known attributes. Whatever else is below
+ * unanswered for a moment is answered with the root's last known attributes; with -o acl its access
+ * control list, too. Whatever else is below
  * the root still waits for the cluster. Rejected: a longer timeout for the root's attributes (stale
  * in a healthy cluster, too). */
 #include "ops.h"

@@ -30,11 +30,28 @@ static bool refuse_name(fuse_req_t req, fuse_ino_t parent, const char *name, int
 
 /* ---- making ---- */
 
+/* A cluster that is held at an older protocol version has no access control lists, and refuses what speaks of them: then
+ * the umask is all there is to it. */
+static bool starts_over_without_acl(struct request *r, const struct fs_result *res)
+{
+	struct request_args a = r->args;
+
+	if (res->err != -EOPNOTSUPP || (a.op.flags & FS_F_ACL) == 0 || r->req == NULL)
+		return false;
+	a.op.flags &= ~(uint32_t)FS_F_ACL;
+	a.op.mode &= ~(a.op.umask & 0777u);
+	a.op.name = a.name;
+	request_start(r->mount, request_take(r), &a);
+	return true;
+}
+
 static void made_done(struct request *r, const struct fs_result *res)
 {
 	struct fuse_entry_param e;
 	struct mount *m = r->mount;
 
+	if (starts_over_without_acl(r, res))
+		return;
 	if (res->err != 0 || !res->has_attr) {
 		request_reply_code(r, res->err != 0 ? reply_errno(res->err, true) : EIO);
 		return;
@@ -55,6 +72,10 @@ static void start_mknod(fuse_req_t req, struct request_args *a, fuse_ino_t paren
 	a->op.mode = mode;
 	a->op.uid = who->uid;
 	a->op.gid = who->gid;
+	if (mount_of(req)->options->acl && !S_ISLNK(mode)) {
+		a->op.flags |= FS_F_ACL;
+		a->op.umask = (uint32_t)who->umask;
+	}
 	a->parent = parent;
 	a->name = a->op.name;
 	request_start(mount_of(req), req, a);
@@ -116,6 +137,8 @@ static void create_done(struct request *r, const struct fs_result *res)
 	struct file *f;
 	bool truncate;
 
+	if (starts_over_without_acl(r, res))
+		return;
 	if (res->err != 0 || !res->has_attr) {
 		request_reply_code(r, res->err != 0 ? reply_errno(res->err, true) : EIO);
 		return;

@@ -35,6 +35,10 @@ const char options_help[] =
         "  -o cert=FILE, key=FILE the certificate that this mount shows, and its key ([tls]\n"
         "                         client_cert, client_key)\n"
         "  -o ca=FILE             whom it believes ([tls] ca)\n"
+        "  -o acl                 access control lists (setfacl), and the kernel checks them: up "
+        "to\n"
+        "                         one request more a step of a path; not with uid=, gid=, umask=\n"
+        "  -o noacl               none (default)\n"
         "  -o debug               log every request\n"
         "  -o allow_other         other users may enter; the kernel checks modes\n"
         "  -o default_permissions the kernel checks modes (always, unless only root enters)\n"
@@ -132,7 +136,7 @@ void options_init(struct mount_options *o)
 
 int options_finish(struct mount_options *o, bool is_root, struct rfs_err *err)
 {
-	if (o->allow_other || !is_root)
+	if (o->allow_other || !is_root || o->acl)
 		o->check_permission = true;
 	if (o->debug && !o->level_given)
 		o->level = LOG_LEVEL_DEBUG;
@@ -146,6 +150,13 @@ int options_finish(struct mount_options *o, bool is_root, struct rfs_err *err)
 		return rfs_err_set(err, -EINVAL,
 		                   "-o ro and notify contradict each other: on a read-only mount "
 		                   "the kernel has nothing to tell");
+	if (o->acl && (o->view.has_uid || o->view.has_gid || o->view.has_mode))
+		return rfs_err_set(err, -EINVAL,
+		                   "-o acl and %s contradict each other: access control lists go "
+		                   "with the owners and modes that the cluster keeps",
+		                   o->view.has_uid   ? "uid="
+		                   : o->view.has_gid ? "gid="
+		                                     : "umask=");
 	return 0;
 }
 

@@ -30,11 +30,12 @@ struct mount_options {
 	bool ro;               /* -o ro: the kernel refuses changes */
 	bool sync;             /* -o sync: every write is durable when it returns */
 	bool notify;           /* -o notify: see notify.h */
+	bool acl;              /* -o acl: access control lists; the kernel checks them, too */
 	char *logfile;         /* -o logfile=; NULL if not given; owned */
 	char *tls_ca, *tls_cert, *tls_key; /* -o ca=, cert=, key=; NULL if not given; owned */
-	char *subdir;          /* -o subdir=: this key is the root; NULL if not given; owned */
-	struct view view;      /* -o uid=, gid=, umask=; its root is FS_ROOT_INO */
-	struct buf kernel;     /* options for mount(2), ",ro,nosuid" or empty; terminated */
+	char *subdir;      /* -o subdir=: this key is the root; NULL if not given; owned */
+	struct view view;  /* -o uid=, gid=, umask=; its root is FS_ROOT_INO */
+	struct buf kernel; /* options for mount(2), ",ro,nosuid" or empty; terminated */
 };
 
 #define MOUNT_TIMEOUT_MS_DEFAULT 10000u

@@ -220,18 +220,22 @@ static void start_grace(struct request *r, uint64_t ms)
 
 static bool answer_from_memory(struct request *r)
 {
-	const struct fs_result res = {.has_attr = true, .attr = r->mount->root};
+	struct mount *m = r->mount;
+	bool is_acl = r->args.op.kind == FS_OP_GETXATTR, connected;
+	const struct fs_result attr = {.has_attr = true, .attr = m->root},
+	                       acl = {.err = m->root_acl_len == 0 ? -ENODATA : 0,
+	                              .data = m->root_acl,
+	                              .data_len = m->root_acl_len};
 	struct client_info *info = mem_alloc(sizeof(*info));
-	bool connected;
 
-	client_get_info(r->mount->client, info);
+	client_get_info(m->client, info);
 	connected = info->connected;
 	free(info);
-	if (connected || !r->mount->root_known)
+	if (connected || !(is_acl ? m->root_acl_known : m->root_known))
 		return false;
 	if (r->sent != NULL)
 		client_cancel(r->sent);
-	request_end(r, &res);
+	request_end(r, is_acl ? &acl : &attr);
 	return true;
 }
 

@@ -48,7 +48,7 @@ struct request_args {
 	/* A process waits for it and no signal reaches it, not even SIGKILL: a mapping's pages that are
 	 * written back, a descriptor that exit(2) closes. It ends when those who may wait want to stop. */
 	bool unsignalled;
-	bool root_fallback; /* GETATTR of the root: see ops_meta.c */
+	bool root_fallback; /* GETATTR of the root, or GETXATTR of its access control list: see ops_meta.c */
 	bool is_close; /* locks.c: the reply is close_errno, whatever became of the unlocking */
 	int close_errno;
 };

@@ -14,7 +14,7 @@ set -u
 BUILD="build-essential protobuf-c-compiler libprotobuf-c-dev libuv1-dev libfuse3-dev fuse3
 	librocksdb-dev libisal-dev libxxhash-dev libtomlplusplus-dev uthash-dev libjansson-dev
 	libedit-dev libncurses-dev libmicrohttpd-dev libarchive-dev libssl-dev"
-TEST="check python3 sqlite3 rsync git tar attr util-linux iproute2 tmux"
+TEST="acl check python3 sqlite3 rsync git tar attr util-linux iproute2 tmux"
 HEAVY="acl fio nfs-ganesha-vfs libnfs-utils postgresql stress-ng vim"
 WEB="chromium"
 DEB="debhelper dpkg-dev fakeroot lintian debootstrap systemd-container"

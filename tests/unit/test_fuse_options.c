@@ -94,7 +94,7 @@ START_TEST(test_owners_modes_and_subtree_are_taken)
 	ck_assert_uint_eq(o.id, 3);
 	options_free(&o);
 	ck_assert_int_eq(parse_o("subdir=/,read=linearizable,commit=write,sync,ro,notify,rw"), 0);
-	ck_assert(o.notify && !o.ro);
+	ck_assert(o.notify && !o.ro && !o.acl);
 	ck_assert_ptr_null(o.subdir);
 	ck_assert(!o.read_local && !o.commit_close && !o.view.has_uid);
 }
@@ -143,6 +143,9 @@ static const struct {
         {"commit=x", "-o commit=x"},
         {"commit=close,nodev,sync", "-o sync and commit=close"},
         {"notify,ro", "-o ro and notify"},
+        {"acl,umask=022", "-o acl and umask="},
+        {"uid=1,acl", "-o acl and uid="},
+        {"gid=1,acl", "-o acl and gid="},
         {"logfile=", "logfile="},
         {"ro,rw2", "-o rw2"},
         {"uid=root", "-o uid=root"},
