@@ -6,7 +6,7 @@ import time
 
 from harness import Failure, check, equal, limit
 
-FILES = int(os.environ.get("LARGE_DIR_FILES") or 6_000)
+FILES = int(os.environ.get("LARGE_DIR_FILES") or 4_000)
 PROCESSES = 8
 MIB_MAX = 300
 

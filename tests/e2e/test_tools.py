@@ -11,7 +11,7 @@ import time
 from harness import FULL, SLOW, check, equal, limit, slow
 
 WRITERS = 16
-FILES = 10_000 if FULL or SLOW <= 1 else 2_000 # fewer where sanitizers slow everything down
+FILES = 10_000 if FULL else 4_000 if SLOW <= 1 else 2_000 # fewer where sanitizers slow everything down
 BIG_BYTES = 64 << 20
 
 
