@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include "check.h"
 
 #define VERSION     2u
 #define ENTRY_BYTES 8u
@@ -127,6 +128,7 @@ static struct classes classes_of(struct acl *a)
 		case ACL_GROUP: c.minimal = false; break;
 		}
 	}
+	rfs_check(c.owner != NULL && c.group != NULL && c.other != NULL); /* acl_get() saw to it */
 	return c;
 }
 

@@ -10,26 +10,25 @@
 
 struct seen {
 	uint64_t ino;
-	/* from its own record */
-	bool known;
+	bool known; /* its own record was seen … */
+	bool below_root;
+	bool freeing; /* some of the chunks under its number are nobody's */
+	uint8_t type; /* as the names that lead to it say */
+	uint32_t xattrs_found;
+	/* … and says: */
+	uint32_t xattrs, quota;
 	struct fs_attr attr;
 	uint64_t parent, entries, content;
-	uint32_t xattrs, quota;
-	/* from its extended attributes */
-	uint32_t xattrs_found;
 	/* from the names that lead to it */
 	uint64_t names, named_in;
-	uint8_t type;
 	/* from the names in it */
 	uint64_t names_in, dirs_in;
 	/* from the chunks under its number, and whose content they are */
 	uint64_t chunk_blocks, chunk_first, chunk_end, content_of;
-	bool freeing;     /* some of them are nobody's: */
-	uint64_t tail;    /* those from here on … */
+	uint64_t tail;    /* those from here on are nobody's, if `freeing` … */
 	uint64_t tail_of; /* … and this file has those below, if any */
 	uint64_t orphans; /* or lingering */
 	struct store_acl_facts acl;
-	bool below_root;
 	UT_hash_handle hh;
 };
 
