@@ -287,11 +287,11 @@ static void trim(struct node *n)
 /* One after the other while nobody else has anything to write, and room is to be had; else at each watch. */
 static void trim_on(struct node *n)
 {
-	bool idle = clock_mono_ms() - n->changed_ms >= WATCH_MS;
-
-	if (n->space.trimmed && (idle || space_is_tight(n)))
-		trim(n);
+	if (!n->space.trimmed)
+		return;
 	n->space.trimmed = false;
+	if (clock_mono_ms() - n->changed_ms >= WATCH_MS || space_is_tight(n))
+		trim(n);
 }
 
 void space_applied(struct node *n, const struct fs_op *op)
